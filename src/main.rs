@@ -1,0 +1,2 @@
+//! Halley.
+fn main() {}
