@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
-use rocket::Responder;
+
 use rocket::http::{ContentType, Method, Status};
 use rocket::request::Request;
-use rocket::response::{self, Response};
+use rocket::response::{self, Responder, Response};
 use serde_json::Value;
 
 use crate::page::Revision;
