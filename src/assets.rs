@@ -8,5 +8,5 @@
 mod files;
 mod templates;
 
-pub use files::{Asset, Assets, AssetError};
+pub use files::{Asset, AssetError, Assets};
 pub use templates::{TemplateError, Templates};

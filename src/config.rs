@@ -314,7 +314,10 @@ mod tests {
 
     #[test]
     fn an_origin_has_one_form() {
-        assert_eq!(canonical_origin("HTTPS://Wiki.Example.org:443/"), Some("https://wiki.example.org".into()));
+        assert_eq!(
+            canonical_origin("HTTPS://Wiki.Example.org:443/"),
+            Some("https://wiki.example.org".into())
+        );
         assert_eq!(canonical_origin("http://[::1]:8000"), Some("http://[::1]:8000".into()));
         for bad in ["wiki.example.org", "ftp://x", "https://", "https://a/b", "https://a b"] {
             assert_eq!(canonical_origin(bad), None, "{bad}");

@@ -179,7 +179,9 @@ impl Form {
     #[must_use]
     pub fn wanted(request: &Request<'_>) -> Self {
         let path = request.uri().path().as_str();
-        let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        };
         if below("/api") || below("/_live") || below("/healthz") || accepts_json(request) {
             return Self::Json;
         }
@@ -207,12 +209,15 @@ impl<'r> Responder<'r, 'static> for Error {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let id = RequestId::of(request);
         if let Some(detail) = &self.detail {
-            let level = if self.status().code >= 500 { log::Level::Error } else { log::Level::Info };
+            let level =
+                if self.status().code >= 500 { log::Level::Error } else { log::Level::Info };
             log::log!(level, "{id} {}: {}", self.kind.code(), detail.escape_debug());
         }
         let mut response = match Form::wanted(request) {
             Form::Json => (ContentType::JSON, self.to_json().to_string()).respond_to(request)?,
-            Form::Text => (ContentType::Plain, format!("{}\n", self.message)).respond_to(request)?,
+            Form::Text => {
+                (ContentType::Plain, format!("{}\n", self.message)).respond_to(request)?
+            }
             Form::Html => views::error_page(request, &self).unwrap_or_else(|| self.bare_page()),
         };
         response.set_status(self.status());
@@ -231,7 +236,10 @@ impl Error {
     fn bare_page(&self) -> Response<'static> {
         // Every sentence that quotes what was sent goes through the escaping here.
         let message = self.message.replace('&', "&amp;").replace('<', "&lt;");
-        let page = format!("<!doctype html><title>{0}</title><h1>{0}</h1><p>{message}", self.kind.heading());
+        let page = format!(
+            "<!doctype html><title>{0}</title><h1>{0}</h1><p>{message}",
+            self.kind.heading()
+        );
         Response::build()
             .header(ContentType::HTML)
             .sized_body(page.len(), std::io::Cursor::new(page))

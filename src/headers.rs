@@ -77,7 +77,10 @@ impl Fairing for SecurityHeaders {
 
 fn policy(request: &Request<'_>, response: &Response<'_>) -> String {
     let markdown = ContentType::new("text", "markdown");
-    if response.content_type().is_some_and(|t| t.top() == markdown.top() && t.sub() == markdown.sub()) {
+    if response
+        .content_type()
+        .is_some_and(|t| t.top() == markdown.top() && t.sub() == markdown.sub())
+    {
         return RAW_POLICY.to_owned();
     }
     match request.local_cache(Wanted::default).0.get() {

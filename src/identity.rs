@@ -76,9 +76,7 @@ impl Guest {
     #[must_use]
     pub fn random(random: &Random) -> Self {
         let dice = random.bytes();
-        let pick = |i: usize, n: usize| {
-            usize::from(u16::from_le_bytes([dice[i], dice[i + 1]])) % n
-        };
+        let pick = |i: usize, n: usize| usize::from(u16::from_le_bytes([dice[i], dice[i + 1]])) % n;
         let adjective = words::ADJECTIVES[pick(0, words::ADJECTIVES.len())];
         let animal = words::ANIMALS[pick(2, words::ANIMALS.len())];
         Self {

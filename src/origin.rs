@@ -162,9 +162,13 @@ mod tests {
         let here = "http://wiki.test:8000";
         for cookie in [false, true] {
             for origin in [None, Some(here), Some("https://evil.test"), Some("null")] {
-                for (site, expected) in
-                    [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
-                {
+                for (site, expected) in [
+                    ("same-origin", true),
+                    ("none", true),
+                    ("same-site", false),
+                    ("cross-site", false),
+                    ("", false),
+                ] {
                     check(&Case { site: Some(site), origin, cookie, public: None, expected });
                 }
             }

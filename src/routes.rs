@@ -13,8 +13,8 @@ mod reply;
 mod target;
 
 pub use body::{FormBody, read_body, read_text};
-pub use reply::{Api, Redirect, Reply};
 pub(crate) use read::FRONT_PAGE;
+pub use reply::{Api, Redirect, Reply};
 pub use target::{Target, find};
 
 use rocket::fairing::AdHoc;

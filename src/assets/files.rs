@@ -226,7 +226,9 @@ mod tests {
         let assets = Assets::load(dir.path(), false).unwrap();
         assert_eq!(assets.get("css/page.css").unwrap().bytes(), b"body{}");
         assert_ne!(assets.hash(), before.hash());
-        for path in ["passwd", ".hidden", "../secret.key", "css/../css/page.css", "", "/etc/passwd", "css"] {
+        for path in
+            ["passwd", ".hidden", "../secret.key", "css/../css/page.css", "", "/etc/passwd", "css"]
+        {
             assert!(assets.get(path).is_none(), "{path}");
         }
         let reloading = Assets::load(dir.path(), true).unwrap();

@@ -166,7 +166,9 @@ mod tests {
         for kind in Kind::ALL {
             let code = kind.code();
             assert!(seen.insert(code), "{code} is used twice");
-            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+            assert!(
+                code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            );
             assert!(kind.sentence().ends_with('.') && !kind.heading().ends_with('.'), "{code}");
             assert!((400..=507).contains(&kind.status().code), "{code}");
         }

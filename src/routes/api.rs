@@ -105,7 +105,8 @@ impl<'r> FromRequest<'r> for Markup<'r> {
     type Error = Kind;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Kind> {
-        let text = |t: &MediaType| t.top() == "text" && (t.sub() == "markdown" || t.sub() == "plain");
+        let text =
+            |t: &MediaType| t.top() == "text" && (t.sub() == "markdown" || t.sub() == "plain");
         let sent = request.headers().contains("Content-Type");
         if sent && !request.content_type().is_some_and(|t| text(t.media_type())) {
             let error = Error::new(Kind::WrongType)
@@ -148,9 +149,7 @@ async fn put_page(
     }))
     .at(merged.revision);
     Ok(if made {
-        answer
-            .with_status(Status::Created)
-            .located(format!("/api/v1/pages/{}", page.path.to_url()))
+        answer.with_status(Status::Created).located(format!("/api/v1/pages/{}", page.path.to_url()))
     } else {
         answer
     })

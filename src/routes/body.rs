@@ -19,29 +19,34 @@ const DRAIN: u64 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off.
-pub async fn read_body(request: &Request<'_>, data: Data<'_>, limit: ByteUnit) -> Result<Vec<u8>, Error> {
-    let time = request.rocket().state::<Config>().map_or(Duration::from_secs(30), Config::body_timeout);
-    let too_large = || Error::new(Kind::TooLarge).saying(format!("What was sent is larger than {limit}."));
+pub async fn read_body(
+    request: &Request<'_>,
+    data: Data<'_>,
+    limit: ByteUnit,
+) -> Result<Vec<u8>, Error> {
+    let time =
+        request.rocket().state::<Config>().map_or(Duration::from_secs(30), Config::body_timeout);
+    let too_large =
+        || Error::new(Kind::TooLarge).saying(format!("What was sent is larger than {limit}."));
     let announced: Option<u64> =
         request.headers().get_one("Content-Length").and_then(|text| text.trim().parse().ok());
-    let reading = async {
-        if announced.is_some_and(|length| length > limit.as_u64() + DRAIN) {
-            return Err(too_large());
-        }
-        let mut stream = data.open(limit + DRAIN.bytes());
-        let mut body = Vec::new();
-        (&mut stream)
-            .take(limit.as_u64() + 1)
-            .read_to_end(&mut body)
-            .await
-            .map_err(|e| Error::new(Kind::BadRequest).saying("The body broke off.").because(e))?;
-        if body.len() as u64 > limit.as_u64() {
-            // What the client does meanwhile changes nothing about the answer.
-            let _ = copy(&mut stream, &mut sink()).await;
-            return Err(too_large());
-        }
-        Ok(body)
-    };
+    let reading =
+        async {
+            if announced.is_some_and(|length| length > limit.as_u64() + DRAIN) {
+                return Err(too_large());
+            }
+            let mut stream = data.open(limit + DRAIN.bytes());
+            let mut body = Vec::new();
+            (&mut stream).take(limit.as_u64() + 1).read_to_end(&mut body).await.map_err(|e| {
+                Error::new(Kind::BadRequest).saying("The body broke off.").because(e)
+            })?;
+            if body.len() as u64 > limit.as_u64() {
+                // What the client does meanwhile changes nothing about the answer.
+                let _ = copy(&mut stream, &mut sink()).await;
+                return Err(too_large());
+            }
+            Ok(body)
+        };
     timeout(time, reading).await.unwrap_or_else(|_| Err(Kind::TimedOut.into()))
 }
 
@@ -49,7 +54,11 @@ pub async fn read_body(request: &Request<'_>, data: Data<'_>, limit: ByteUnit) -
 ///
 /// # Errors
 /// As [`read_body`], and `not_utf8`.
-pub async fn read_text(request: &Request<'_>, data: Data<'_>, limit: ByteUnit) -> Result<String, Error> {
+pub async fn read_text(
+    request: &Request<'_>,
+    data: Data<'_>,
+    limit: ByteUnit,
+) -> Result<String, Error> {
     let body = read_body(request, data, limit).await?;
     String::from_utf8(body).map_err(|_| Kind::NotText.into())
 }
@@ -118,7 +127,7 @@ impl<'r> FromData<'r> for FormBody {
             rocket::request::Outcome::Error(why) => Outcome::Error(why),
             _ => Outcome::Error((Kind::Internal.status(), Kind::Internal)),
         };
-        if request.content_type() .is_none_or(|t| t.media_type() != ContentType::Form.media_type()) {
+        if request.content_type().is_none_or(|t| t.media_type() != ContentType::Form.media_type()) {
             return ended(
                 Error::new(Kind::WrongType)
                     .saying("A form must be sent as application/x-www-form-urlencoded."),
@@ -139,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_form_is_decoded_as_browsers_encode_it() {
-        let form = FormBody::parse(b"a=1+2&text=caf%C3%A9%0D%0A%25&a=2&empty=&flag&x=100%").unwrap();
+        let form =
+            FormBody::parse(b"a=1+2&text=caf%C3%A9%0D%0A%25&a=2&empty=&flag&x=100%").unwrap();
         assert_eq!(form.get("a"), Some("1 2"));
         assert_eq!(form.get("text"), Some("café\r\n%"));
         assert_eq!(form.get("empty"), Some(""));

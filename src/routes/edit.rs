@@ -18,9 +18,7 @@ use crate::rights::{Action, require};
 use crate::views::{EditSite, EditView, Html, MergedView, PageView, blocks, wiki_url};
 
 pub(super) fn stage() -> AdHoc {
-    AdHoc::on_ignite("Writing", |rocket| async {
-        rocket.mount("/", routes![edit_page, save_page])
-    })
+    AdHoc::on_ignite("Writing", |rocket| async { rocket.mount("/", routes![edit_page, save_page]) })
 }
 
 #[get("/edit/<_..>")]
@@ -92,7 +90,8 @@ async fn save_page(
             Ok(Reply::Redirect(Redirect::see_other(wiki_url(&page.path))))
         }
         Ok(conflicts) => {
-            let view = MergedView { page: PageView::new(&page, page.head), conflicts, clean: false };
+            let view =
+                MergedView { page: PageView::new(&page, page.head), conflicts, clean: false };
             Ok(Reply::Html(Html::new(&site.0, &view)))
         }
         // The form again, with everything that was typed: a browser's back button may not have it.
@@ -111,10 +110,12 @@ async fn save(
     text: &str,
     guest: &Guest,
 ) -> Result<Vec<crate::live::document::Conflict>, Error> {
-    let unknown = || Error::new(Kind::UnknownRevision).saying(
-        "The revision that this text started from is unknown here. Below is your text; \
+    let unknown = || {
+        Error::new(Kind::UnknownRevision).saying(
+            "The revision that this text started from is unknown here. Below is your text; \
          saving again replaces the page with it.",
-    );
+        )
+    };
     let base = base.ok_or_else(unknown)?;
     let old = live.text_at(page.id, base).await?.ok_or_else(unknown)?;
     let text = with_line_ends_of(&old, text);

@@ -31,7 +31,12 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const NO_CACHE: &str = "no-cache";
 
 #[get("/static/<hash>/<_..>")]
-async fn show_file(hash: &str, path: RawPath<'_>, accepts: Gzip, assets: &State<Assets>) -> Result<File, Error> {
+async fn show_file(
+    hash: &str,
+    path: RawPath<'_>,
+    accepts: Gzip,
+    assets: &State<Assets>,
+) -> Result<File, Error> {
     let path = path.0.split_once('/').map_or("", |(_, path)| path);
     let asset = assets.get(path).ok_or(Kind::NotFound)?;
     // A page of the version before may ask while a new one starts: it gets the file there is
@@ -136,7 +141,9 @@ fn takes_gzip(header: &str) -> bool {
         let mut parts = entry.split(';').map(str::trim);
         let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
         let refused = parts.any(|p| {
-            p.strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
+            p.strip_prefix("q=")
+                .and_then(|q| q.trim().parse::<f32>().ok())
+                .is_some_and(|q| q <= 0.0)
         });
         named && !refused
     })

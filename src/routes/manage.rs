@@ -109,4 +109,3 @@ async fn restore_page(
     }
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }
-

@@ -96,7 +96,15 @@ mod tests {
         for good in ["/", "/wiki/a%20b?x=1", "/edit/Home"] {
             assert_eq!(safe_back(Some(good)), good);
         }
-        for bad in ["", "//evil.test", "/\\evil.test", "https://evil.test", "/a\r\nSet-Cookie: x", "/\t/x", "javascript:alert(1)"] {
+        for bad in [
+            "",
+            "//evil.test",
+            "/\\evil.test",
+            "https://evil.test",
+            "/a\r\nSet-Cookie: x",
+            "/\t/x",
+            "javascript:alert(1)",
+        ] {
             assert_eq!(safe_back(Some(bad)), "/", "{bad:?}");
         }
         assert_eq!(safe_back(None), "/");

@@ -58,7 +58,9 @@ async fn show_page(
         if raw.is_empty() {
             return Ok(Reply::Redirect(Redirect::canonical("/")));
         }
-        return Target::parse(raw, None).map(|t| Redirect::canonical(wiki_url(&t.path))).map(Reply::Redirect);
+        return Target::parse(raw, None)
+            .map(|t| Redirect::canonical(wiki_url(&t.path)))
+            .map(Reply::Redirect);
     };
     let page = live.pages().find(&target.path);
     if let Some(location) = target.elsewhere("/wiki/", page.as_ref()) {
@@ -137,7 +139,12 @@ pub(super) fn absent(site: &Site, guest: &Guest, path: &PagePath, page: Option<&
 }
 
 #[get("/pages?<q>")]
-fn list_pages(site: Site, q: Option<&str>, guest: Guest, live: &State<Live>) -> Result<Html, Error> {
+fn list_pages(
+    site: Site,
+    q: Option<&str>,
+    guest: Guest,
+    live: &State<Live>,
+) -> Result<Html, Error> {
     require(&guest, Action::List, None)?;
     let query = q.unwrap_or_default().trim().to_owned();
     let matching = matching(live.pages().list(), &query);

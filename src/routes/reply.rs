@@ -2,7 +2,6 @@
 
 use std::io::Cursor;
 
-
 use rocket::http::{ContentType, Method, Status};
 use rocket::request::Request;
 use rocket::response::{self, Responder, Response};
@@ -107,7 +106,10 @@ impl<'r> Responder<'r, 'static> for Api {
         let body = self.body.to_string();
         let mut response = Response::build();
         if let Some(etag) = self.etag {
-            if self.status == Status::Ok && matches!(request.method(), Method::Get | Method::Head) && is_known(request, &etag) {
+            if self.status == Status::Ok
+                && matches!(request.method(), Method::Get | Method::Head)
+                && is_known(request, &etag)
+            {
                 return not_modified(etag);
             }
             response.raw_header("ETag", etag).raw_header("Cache-Control", "private, no-cache");

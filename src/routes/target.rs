@@ -137,7 +137,18 @@ mod tests {
 
     #[test]
     fn an_address_that_could_mislead_or_escape_is_refused() {
-        for raw in ["", "/", "a//b", "../x", "..%2F..%2Fetc", "a/%2e%2e/b", "%FF", "a%00b", "%5Cx", "a%0Ab"] {
+        for raw in [
+            "",
+            "/",
+            "a//b",
+            "../x",
+            "..%2F..%2Fetc",
+            "a/%2e%2e/b",
+            "%FF",
+            "a%00b",
+            "%5Cx",
+            "a%0Ab",
+        ] {
             check(raw, Err(Kind::BadPath));
         }
     }

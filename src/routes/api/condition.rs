@@ -40,7 +40,8 @@ impl Condition {
                 // A proxy that compresses makes the tag weak; the text is the same.
                 let tag = tag.strip_prefix("W/").unwrap_or(tag);
                 let inner = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-                let digits = inner.filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()));
+                let digits =
+                    inner.filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()));
                 let revision = digits.and_then(|t| t.parse().ok()).map(Revision);
                 Ok(revision.map_or(Self::Foreign, Self::Edited))
             }
@@ -61,8 +62,9 @@ impl Condition {
             (Self::Edited(revision), Some(page)) if revision > page.head => {
                 Err(Kind::UnknownRevision.into())
             }
-            (Self::None | Self::Absent, None)
-            | (Self::Present | Self::Edited(_), Some(_)) => Ok(()),
+            (Self::None | Self::Absent, None) | (Self::Present | Self::Edited(_), Some(_)) => {
+                Ok(())
+            }
         }
     }
 
