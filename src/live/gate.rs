@@ -60,6 +60,20 @@ impl GateState {
         unimplemented!()
     }
 
+    /// x
+    pub fn check_within(
+        &self,
+        update: &[u8],
+        owns: &dyn Fn(u64) -> bool,
+        limits: &Limits,
+    ) -> Result<Passed, Refusal> {
+        unimplemented!()
+    }
+    /// x
+    pub fn first_client(&self, update: &[u8]) -> u64 {
+        unimplemented!()
+    }
+
     /// Records an update that has passed `check` against this very state.
     pub fn accept(&mut self, update: &[u8]) {
         unimplemented!()
@@ -69,4 +83,13 @@ impl GateState {
     pub fn next_clock(&self, client: u64) -> u32 {
         unimplemented!()
     }
+}
+
+/// x
+pub struct Limits;
+impl Limits {
+    /// x
+    pub const BROWSER: Self = Self;
+    /// x
+    pub const SERVER: Self = Self;
 }
