@@ -69,6 +69,7 @@ use self::hub::{Hub, Listener};
 pub use self::pages::{PageInfo, Pages};
 use self::presence::Presence;
 use self::rate::RateLimiter;
+pub use self::room::SentBlock;
 use self::room::{Room, Shared};
 use self::topic::{Topic, encode};
 use crate::markdown::{Rendered, Renderer};
@@ -554,6 +555,12 @@ impl Live {
             }
         });
     }
+}
+
+/// Blocks as they are sent to browsers.
+#[must_use]
+pub fn room_blocks(rendered: &Rendered) -> Vec<SentBlock<'_>> {
+    rendered.blocks.iter().map(Into::into).collect()
 }
 
 /// Milliseconds since 1970.

@@ -114,6 +114,7 @@ pub enum BeatError {
 struct Seat {
     entry: Entry,
     login: String,
+    interval: Duration,
     expires: Instant,
     told: Instant,
     changed: bool,
@@ -166,6 +167,7 @@ impl Presence {
         let seats = inner.pages.entry(beat.page).or_default();
         if let Some(seat) = seats.get_mut(&beat.client) {
             seat.expires = expires;
+            seat.interval = beat.interval;
             seat.away_at = None;
             let entry = &mut seat.entry;
             let caret_changed = entry.caret.as_deref().map(RawValue::get)
@@ -198,22 +200,33 @@ impl Presence {
         let login = who.id.clone();
         seats.insert(
             beat.client.clone(),
-            Seat { entry, login: login.clone(), expires, told: now, changed: false, away_at: None },
+            Seat {
+                entry,
+                login: login.clone(),
+                interval: beat.interval,
+                expires,
+                told: now,
+                changed: false,
+                away_at: None,
+            },
         );
         inner.clients.insert(beat.client, (beat.page, login));
         Ok(true)
     }
 
     /// Renews the lease of a tab that holds or polls: its request is its beat.
-    pub fn renew(&self, client: &str, login: &str, rung: Rung, interval: Duration) {
+    pub fn renew(&self, client: &str, login: &str, rung: Rung) {
         let mut inner = self.lock();
         let Some((page, _)) = inner.clients.get(client) else { return };
         let page = *page;
         if let Some(seat) = inner.pages.get_mut(&page).and_then(|seats| seats.get_mut(client))
             && seat.login == login
         {
-            seat.expires =
-                seat.expires.max(Instant::now() + lease(rung, interval, seat.entry.mode));
+            let lease = lease(rung, seat.interval, seat.entry.mode);
+            seat.expires = seat.expires.max(Instant::now() + lease);
+            seat.away_at = None;
+            seat.changed |= seat.entry.rung != rung;
+            seat.entry.rung = rung;
         }
     }
 

@@ -12,6 +12,7 @@ mod load;
 mod render;
 
 pub(super) use load::replay;
+pub use render::SentBlock;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};

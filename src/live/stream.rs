@@ -16,6 +16,7 @@ use super::caps::StreamPermit;
 use super::cursor::Cursor;
 use super::hub::Listener;
 use super::presence::StreamLease;
+use super::topic::Topic;
 
 /// Pause between `hello` and `probe`. Together in one read they prove that
 /// something on the way holds bytes back.
@@ -52,6 +53,9 @@ pub struct StreamRequest {
     pub pad: bool,
 }
 
+/// Whether the reader may still follow a topic; asked for each batch.
+pub type Allowed = Box<dyn Fn(Topic) -> bool + Send + Sync>;
+
 /// One open stream.
 pub struct Stream {
     listener: Listener,
@@ -64,6 +68,7 @@ pub struct Stream {
     pad_at: Option<Instant>,
     end_at: Instant,
     sent: usize,
+    allowed: Allowed,
     lease: StreamLease,
     _permit: StreamPermit,
 }
@@ -86,6 +91,7 @@ impl Stream {
     pub fn new(
         listener: Listener,
         request: StreamRequest,
+        allowed: Allowed,
         lease: StreamLease,
         permit: StreamPermit,
     ) -> Self {
@@ -101,6 +107,7 @@ impl Stream {
             pad_at: None,
             end_at: now + Duration::from_secs(age),
             sent: 0,
+            allowed,
             lease,
             _permit: permit,
         }
@@ -179,6 +186,9 @@ impl Stream {
         }
         if self.lease.is_superseded() {
             return self.bye("superseded", 0);
+        }
+        if !self.listener.topics().iter().all(|topic| (self.allowed)(*topic)) {
+            return self.bye("auth", 0);
         }
         self.batch(Instant::now())
     }
