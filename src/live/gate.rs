@@ -73,13 +73,8 @@ pub struct Limits {
 impl Limits {
     /// What a browser may send: far more than a burst of typing or a large paste, and little
     /// enough that yrs applies it within milliseconds.
-    pub const BROWSER: Self = Self {
-        bytes: 256 * 1024,
-        clients: 4,
-        structs: 20_000,
-        deletions: 50_000,
-        origins: true,
-    };
+    pub const BROWSER: Self =
+        Self { bytes: 256 * 1024, clients: 4, structs: 20_000, deletions: 50_000, origins: true };
 
     /// What this server makes itself of a form or a `PUT`: up to a page of 1 MiB in which every
     /// other word changed. All other rules hold as well.

@@ -111,7 +111,7 @@ impl Update {
             return Err(Refusal::Broken("bytes after the end"));
         }
         // yrs would join two sections of one client in silence.
-        let mut clients = update.sections.iter().map(|section| section.client).collect();
+        let mut clients: Vec<u64> = update.sections.iter().map(|section| section.client).collect();
         if has_duplicates(&mut clients) {
             return Err(Refusal::Broken("a client twice"));
         }
@@ -128,9 +128,8 @@ impl Update {
         if structs == 0 {
             return Err(Refusal::Broken("a client without structs"));
         }
-        *structs_left = structs_left
-            .checked_sub(structs)
-            .ok_or(Refusal::TooLarge("too many structs"))?;
+        *structs_left =
+            structs_left.checked_sub(structs).ok_or(Refusal::TooLarge("too many structs"))?;
         let client = reader.client()?;
         let start = reader.clock()?;
         let mut section = Section {
@@ -196,11 +195,7 @@ impl Update {
         Ok(())
     }
 
-    fn read_deletions(
-        &mut self,
-        reader: &mut Reader<'_>,
-        limits: &Limits,
-    ) -> Result<(), Refusal> {
+    fn read_deletions(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<(), Refusal> {
         // Each client costs bytes, so the loops are bounded by the body.
         let mut clients = Vec::new();
         for _ in 0..reader.number()? {
@@ -232,7 +227,7 @@ impl Update {
     }
 }
 
-fn has_duplicates(clients: &mut Vec<u64>) -> bool {
+fn has_duplicates(clients: &mut [u64]) -> bool {
     clients.sort_unstable();
     clients.windows(2).any(|pair| pair[0] == pair[1])
 }
