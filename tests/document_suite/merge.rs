@@ -93,6 +93,8 @@ fn the_same_change_is_made_once() {
     clean("one two", "one 2", "one 2!", "one 2!");
     clean("colour", "color", "color", "color");
     clean("a b c d", "a B c d", "a B c D", "a B c D");
+    clean("one two", "one 2!", "one 2", "one 2!");
+    clean("a cat", "a dog", "a big dog", "a big dog");
     clean("x\n", "x\nnew\n", "x\nnew\n", "x\nnew\n");
     clean("a b c d e", "a e", "a b e", "a e");
 }

@@ -51,7 +51,8 @@ fn undo_and_redo_pass() {
     let mut server = Server::default();
     let mut editor = Editor::new(5);
     let options = UndoOptions { capture_timeout_millis: 0, ..UndoOptions::default() };
-    let mut undo = UndoManager::with_scope_and_options(&editor.doc, &editor.body, options);
+    let mut undo = UndoManager::<()>::with_options(options);
+    undo.expand_scope(&editor.doc, &editor.body);
     let mut sent = editor.doc.transact().state_vector();
     let mut post = |editor: &Editor| {
         let transaction = editor.doc.transact();

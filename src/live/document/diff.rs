@@ -78,6 +78,7 @@ fn hunks_of<'a>(old: &[&'a str], new: &[&'a str], deadline: Instant) -> Vec<Hunk
         0..new.len(),
         Some(deadline),
     );
+    collector.close(old.len(), new.len());
     let (old_starts, new_starts) = (starts(old), starts(new));
     collector
         .hunks
@@ -101,22 +102,19 @@ fn starts(pieces: &[&str]) -> Vec<usize> {
     starts
 }
 
-/// Joins deletions and insertions that touch into one hunk.
+/// Takes the hunks to be what lies between equal runs. (After the deadline `similar` reports
+/// deletions and insertions with other positions than before it; equal runs are always right.)
 #[derive(Default)]
 struct Collector {
     hunks: Vec<Hunk>,
+    old: usize,
+    new: usize,
 }
 
 impl Collector {
-    fn add(&mut self, old: Range<usize>, new: Range<usize>) {
-        if let Some(last) = self.hunks.last_mut()
-            && last.old.end == old.start
-            && last.new.end == new.start
-        {
-            last.old.end = old.end;
-            last.new.end = new.end;
-        } else {
-            self.hunks.push(Hunk { old, new });
+    fn close(&mut self, old: usize, new: usize) {
+        if self.old < old || self.new < new {
+            self.hunks.push(Hunk { old: self.old..old, new: self.new..new });
         }
     }
 }
@@ -124,13 +122,10 @@ impl Collector {
 impl DiffHook for Collector {
     type Error = Infallible;
 
-    fn delete(&mut self, old: usize, old_len: usize, new: usize) -> Result<(), Infallible> {
-        self.add(old..old + old_len, new..new);
-        Ok(())
-    }
-
-    fn insert(&mut self, old: usize, new: usize, new_len: usize) -> Result<(), Infallible> {
-        self.add(old..old, new..new + new_len);
+    fn equal(&mut self, old: usize, new: usize, length: usize) -> Result<(), Infallible> {
+        self.close(old, new);
+        self.old = old + length;
+        self.new = new + length;
         Ok(())
     }
 }

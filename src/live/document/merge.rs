@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Conflict;
 use super::diff::{Hunk, diff};
+use super::tokens::tokens;
 
 /// Time for each of the two comparisons; after it they get coarser. Two unrelated pages of 1 MiB
 /// are the worst case and stay well below a second together.
@@ -148,6 +149,24 @@ impl<'a> Cluster<'a> {
             ..last.new.end + (self.base.end - last.old.end)
     }
 
+    /// The part of `yours` that it has besides `theirs`, when both replaced the same words by
+    /// the same ones and at most one of them added something.
+    fn same_and_more(&self, theirs: &str, yours: &str) -> Option<Range<usize>> {
+        let ([their], [own]) = (self.theirs, self.ours) else { return None };
+        if their.old != own.old || theirs.is_empty() || yours.is_empty() {
+            return None;
+        }
+        let (theirs, yours) = (tokens(theirs), tokens(yours));
+        let equal = |pair: &(&&str, &&str)| pair.0 == pair.1;
+        let prefix = theirs.iter().zip(&yours).take_while(equal).count();
+        let (their_rest, your_rest) = (&theirs[prefix..], &yours[prefix..]);
+        let suffix = their_rest.iter().rev().zip(your_rest.iter().rev()).take_while(equal).count();
+        let start: usize = yours[..prefix].iter().map(|token| token.len()).sum();
+        let more = &your_rest[..your_rest.len() - suffix];
+        let length: usize = more.iter().map(|token| token.len()).sum();
+        (suffix == their_rest.len() || more.is_empty()).then_some(start..start + length)
+    }
+
     fn only_deletes(&self) -> bool {
         self.ours.iter().chain(self.theirs).all(|hunk| hunk.new.is_empty())
     }
@@ -209,6 +228,10 @@ impl Merger<'_> {
         }
         if cluster.only_deletes() {
             return self.replace(range, "");
+        }
+        if let Some(more) = cluster.same_and_more(theirs, yours) {
+            let at = range.start + more.start;
+            return self.replace(at..at, &yours[more]);
         }
         let separator = separator(theirs, yours);
         if !yours.is_empty() {
