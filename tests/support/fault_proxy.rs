@@ -59,7 +59,12 @@ async fn main() -> io::Result<()> {
     println!("listening on http://{} control {}", listener.local_addr()?, control.local_addr()?);
 
     let proxy = Proxy::new(arguments.target, mode);
-    tokio::spawn(obey(tokio::io::stdin(), tokio::io::stdout(), Arc::clone(&set_mode), Arc::clone(&proxy)));
+    tokio::spawn(obey(
+        tokio::io::stdin(),
+        tokio::io::stdout(),
+        Arc::clone(&set_mode),
+        Arc::clone(&proxy),
+    ));
     tokio::spawn(Arc::clone(&proxy).serve(listener));
     loop {
         let (read, write) = control.accept().await?.0.into_split();
@@ -68,7 +73,12 @@ async fn main() -> io::Result<()> {
 }
 
 /// Follows control lines until there are no more.
-async fn obey<R, W>(read: R, mut write: W, mode: Arc<watch::Sender<Mode>>, proxy: Arc<Proxy>) -> io::Result<()>
+async fn obey<R, W>(
+    read: R,
+    mut write: W,
+    mode: Arc<watch::Sender<Mode>>,
+    proxy: Arc<Proxy>,
+) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,

@@ -19,7 +19,10 @@ pub struct Head {
 impl Head {
     /// The first value of a field, names compared without case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Removes a field wherever it stands.
@@ -54,14 +57,16 @@ impl Head {
         let first = lines.next().unwrap_or_default().to_owned();
         let mut fields = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(':').ok_or_else(|| broken("a field without a colon"))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| broken("a field without a colon"))?;
             fields.push((name.to_owned(), value.trim().to_owned()));
         }
         Ok(Self { first, fields })
     }
 
     fn chunked(&self) -> bool {
-        self.get("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().contains("chunked"))
+        self.get("transfer-encoding")
+            .is_some_and(|value| value.to_ascii_lowercase().contains("chunked"))
     }
 }
 
@@ -172,7 +177,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     *framing = if left == 0 { Framing::None } else { Framing::Length(left) };
                     return Ok(Some(self.buffer.drain(..take).collect()));
                 }
-                Framing::Close if !self.buffer.is_empty() => return Ok(Some(std::mem::take(&mut self.buffer))),
+                Framing::Close if !self.buffer.is_empty() => {
+                    return Ok(Some(std::mem::take(&mut self.buffer)));
+                }
                 Framing::Chunked => {
                     let (used, payload, ended) = unchunk(&self.buffer)?;
                     self.buffer.drain(..used);
@@ -193,7 +200,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     *framing = Framing::None;
                     return Ok(None);
                 }
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body was broken off"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the body was broken off",
+                ));
             }
         }
     }
@@ -215,7 +225,8 @@ fn unchunk(bytes: &[u8]) -> io::Result<(usize, Vec<u8>, bool)> {
     while let Some(line) = bytes[at..].windows(2).position(|window| window == b"\r\n") {
         let text = String::from_utf8_lossy(&bytes[at..at + line]);
         let digits = text.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(digits, 16).map_err(|_| broken("a chunk without a size"))?;
+        let size =
+            usize::from_str_radix(digits, 16).map_err(|_| broken("a chunk without a size"))?;
         let start = at + line + 2;
         if size == 0 {
             // Trailers, if any, end with an empty line as the chunk itself does.
@@ -265,7 +276,10 @@ mod tests {
     async fn bodies_end_where_their_framing_says() {
         assert_eq!(bodies(b"abcdef", Framing::Length(4)).await, b"abcd");
         assert_eq!(bodies(b"abcdef", Framing::Close).await, b"abcdef");
-        assert_eq!(bodies(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nrest", Framing::Chunked).await, b"abcde");
+        assert_eq!(
+            bodies(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nrest", Framing::Chunked).await,
+            b"abcde"
+        );
         assert_eq!(bodies(b"3\r\nabc\r\n0\r\nTrailer: 1\r\n\r\n", Framing::Chunked).await, b"abc");
     }
 
@@ -283,7 +297,8 @@ mod tests {
                 near
             };
             let reading = async {
-                let (mut reader, mut framing, mut all) = (Reader::new(far), Framing::Chunked, Vec::new());
+                let (mut reader, mut framing, mut all) =
+                    (Reader::new(far), Framing::Chunked, Vec::new());
                 while let Some(bytes) = reader.body(&mut framing).await.unwrap() {
                     all.extend(bytes);
                 }

@@ -53,12 +53,10 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// The mode in which nothing goes wrong.
-    pub const OFF: Self = Self { fault: Fault::Off, scope: Scope::All };
-
     /// The fault that applies to a request for `path`.
     pub fn fault_for(&self, path: &str) -> Fault {
-        let everywhere = matches!(self.fault, Fault::Hole(_) | Fault::Portal | Fault::Cap(_) | Fault::Refuse);
+        let everywhere =
+            matches!(self.fault, Fault::Hole(_) | Fault::Portal | Fault::Cap(_) | Fault::Refuse);
         if everywhere || self.scope == Scope::All || path.starts_with("/_live/events") {
             self.fault
         } else {
@@ -119,9 +117,17 @@ mod tests {
     fn a_control_line_becomes_a_mode() {
         let mode = |line: &str| line.parse::<Mode>();
         assert_eq!(mode("tick 0.5").unwrap().fault, Fault::Tick(Duration::from_millis(500)));
-        assert_eq!(mode("thresh 4096 all").unwrap(), Mode { fault: Fault::Thresh(4096), scope: Scope::All });
+        assert_eq!(
+            mode("thresh 4096 all").unwrap(),
+            Mode { fault: Fault::Thresh(4096), scope: Scope::All }
+        );
         assert_eq!(mode("mute").unwrap(), Mode { fault: Fault::Mute, scope: Scope::Live });
-        assert!(mode("tick").is_err() && mode("cap 0").is_err() && mode("cut -1").is_err() && mode("").is_err());
+        assert!(
+            mode("tick").is_err()
+                && mode("cap 0").is_err()
+                && mode("cut -1").is_err()
+                && mode("").is_err()
+        );
     }
 
     #[test]

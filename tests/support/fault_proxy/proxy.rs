@@ -99,8 +99,12 @@ impl Proxy {
     async fn connection(self: Arc<Self>, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
-        let mut client =
-            Client { reader: Reader::new(read), writer: write, since: Instant::now(), mode: self.mode.clone() };
+        let mut client = Client {
+            reader: Reader::new(read),
+            writer: write,
+            since: Instant::now(),
+            mode: self.mode.clone(),
+        };
         self.admitted(&mut client.mode).await;
         let end = loop {
             match self.exchange(&mut client).await {
@@ -261,7 +265,9 @@ impl Proxy {
                             budget_since = now;
                             wake = Some(now);
                         } else {
-                            wake = Some(budget_since + Duration::from_secs_f64(piece as f64 / rate as f64));
+                            wake = Some(
+                                budget_since + Duration::from_secs_f64(piece as f64 / rate as f64),
+                            );
                         }
                     }
                     _ => out = held.take_all(),

@@ -37,7 +37,9 @@ impl Origin {
                     }
                 }
                 let chunked = framing.contains("chunked");
-                let start = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n");
+                let start = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n"
+                );
                 if stream.write_all(start.as_bytes()).is_err() {
                     continue;
                 }
@@ -75,7 +77,11 @@ impl Stage {
     fn new(mode: &str, framing: &'static str) -> Self {
         let origin = Origin::start(framing);
         let (set, mode) = watch::channel(mode.parse().unwrap());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(Proxy::new(origin.address.to_string(), mode).serve(listener));
@@ -125,7 +131,9 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Outcome::Closed,
                 Ok(count) => self.seen.push_str(&String::from_utf8_lossy(&buffer[..count])),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Outcome::Reset,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return Outcome::Reset;
+                }
                 Err(_) => return Outcome::Silence,
             }
         }
