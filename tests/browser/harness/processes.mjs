@@ -91,14 +91,14 @@ export async function startProcess(program, args, { ready, env = {}, cwd = root,
 /**
  * Asks again and again until the answer is true.
  * @param {() => unknown} question
- * @param {{ seconds?: number, what?: string | (() => string), every?: number }} options
+ * @param {{ seconds?: number, what?: string | (() => string | Promise<string>), every?: number }} options
  */
 export async function until(question, { seconds = 10, what = 'it happened', every = 25 } = {}) {
   const end = Date.now() + seconds * 1000 * slowness
   for (;;) {
     const answer = await question()
     if (answer) return answer
-    if (Date.now() > end) throw new Error(`${seconds} s passed before ${typeof what === 'function' ? what() : what}`)
+    if (Date.now() > end) throw new Error(`${seconds} s passed before ${typeof what === 'function' ? await what() : what}`)
     await new Promise((resolve) => setTimeout(resolve, every))
   }
 }

@@ -115,10 +115,10 @@ impl Proxy {
         };
         self.serving.fetch_sub(1, Ordering::SeqCst);
         self.freed.notify_waiters();
-        if let Ok(stream) = client.reader.into_inner().reunite(client.writer) {
-            if matches!(end, End::Reset) {
-                let _ = stream.set_zero_linger();
-            }
+        if let Ok(stream) = client.reader.into_inner().reunite(client.writer)
+            && matches!(end, End::Reset)
+        {
+            let _ = stream.set_zero_linger();
         }
     }
 
