@@ -1,0 +1,184 @@
+// The wire, by curl and bare sockets: what a person sees on a terminal, and what hostile clients cannot stop.
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { promisify } from 'node:util'
+import { agree, startBrowser } from './harness/browser.mjs'
+import { slowness, temporaryFolder, until } from './harness/processes.mjs'
+import { startServer } from './harness/server.mjs'
+
+const run = promisify(execFile)
+/** @param {string[]} args */
+const curl = async (...args) => (await run('curl', ['-sS', '--max-time', '20', ...args])).stdout
+
+describe('on the wire', () => {
+  /** @type {Awaited<ReturnType<typeof startServer>>} */
+  let server
+  /** @type {Awaited<ReturnType<typeof startBrowser>>} */
+  let people
+  before(async () => {
+    server = await startServer()
+    people = await startBrowser()
+  })
+  after(async () => {
+    await people?.close()
+    await server?.stop()
+  })
+  const limit = { timeout: 60_000 * slowness }
+
+  it('curl -N shows a stream that a person can read', limit, async () => {
+    const { id } = await server.put('Curled', 'Hello.\n')
+    const child = spawn('curl', ['-sSNi', `${server.url}/_live/events?mode=stream&topics=view:${id},here:${id}&client=curlcurlcurlcurl&nonce=seen`])
+    let seen = ''
+    child.stdout.on('data', (data) => (seen += data))
+    await until(() => seen.includes('event: probe'), { seconds: 5, what: () => `hello and probe came: ${seen}` })
+    assert.match(seen, /^HTTP\/1\.1 200/)
+    assert.match(seen, /content-type: text\/event-stream\r\n/i)
+    assert.match(seen, /cache-control: no-store, no-transform/i)
+    assert.match(seen, /x-accel-buffering: no/i)
+    assert.match(seen, /incremental: \?1/i)
+    assert.match(seen, /event: hello\nid: [a-z2-7]{8}\.\d+\ndata: \{.*"nonce":"seen"/)
+    await server.put('Curled', 'Hello, world.\n', await server.revision('Curled'))
+    await until(() => seen.includes('Hello, world.'), { seconds: 5, what: () => `the change came: ${seen}` })
+    assert.match(seen, /event: batch\nid: [a-z2-7]{8}\.\d+\ndata: \{"from":"[^"]+","to":"[^"]+","events":\[.*"topic":"view:/)
+    child.kill()
+  })
+
+  it('curl -T with If-Match edits a page while a browser types in it', limit, async () => {
+    await server.put('Page', 'First line.\n\nLast line.\n')
+    const anna = await people.person(server.url)
+    const a = await anna.edit('Page')
+    const folder = temporaryFolder('curl')
+    const file = join(folder, 'page.md')
+    const head = await curl('-D', '-', '-o', file, `${server.url}/raw/Page`)
+    const etag = /etag: ("[^"]+")/i.exec(head)?.[1] ?? ''
+    assert.match(etag, /^"\d+"$/)
+    await a.placeCaret('Last line.')
+    await a.type(' Typed')
+    await a.saved()
+    writeFileSync(file, readFileSync(file, 'utf8').replace('First', 'Uploaded first'))
+    const typing = a.type(' in the browser.', { delay: 40 })
+    const answer = await curl('-T', file, '-H', 'Content-Type: text/markdown', '-H', `If-Match: ${etag}`, '-w', '\n%{http_code}', `${server.url}/api/v1/pages/Page`)
+    assert.match(answer, /\n200$/, answer)
+    await typing
+    assert.equal(await agree(server, 'Page', [a]), 'Uploaded first line.\n\nLast line. Typed in the browser.\n')
+    await people.leave()
+  })
+
+  it('writes that must not happen are refused with the right status and a sentence', limit, async () => {
+    await server.put('Guarded', 'Text.\n')
+    const url = `${server.url}/api/v1/pages/Guarded`
+    const cookie = (await fetch(`${server.url}/wiki/Guarded`)).headers.get('set-cookie')?.split(';')[0] ?? ''
+    assert.match(cookie, /halley_guest=/)
+    const markdown = { 'content-type': 'text/markdown' }
+    /** @type {[string, RequestInit, number][]} */
+    const cases = [
+      ['no If-Match', { method: 'PUT', headers: markdown, body: 'x' }, 428],
+      ['a revision that does not exist yet', { method: 'PUT', headers: { ...markdown, 'if-match': '"999999"' }, body: 'x' }, 412],
+      ['If-None-Match on an existing page', { method: 'PUT', headers: { ...markdown, 'if-none-match': '*' }, body: 'x' }, 412],
+      ['a foreign origin', { method: 'PUT', headers: { ...markdown, 'if-match': '"1"', origin: 'https://evil.example' }, body: 'x' }, 403],
+      ['a foreign fetch', { method: 'PUT', headers: { ...markdown, 'if-match': '"1"', 'sec-fetch-site': 'cross-site' }, body: 'x' }, 403],
+      ['a cookie without an origin', { method: 'PUT', headers: { ...markdown, 'if-match': '"1"', cookie }, body: 'x' }, 403],
+      ['not UTF-8', { method: 'PUT', headers: { ...markdown, 'if-match': '"1"' }, body: new Uint8Array([0x61, 0xff, 0xfe]) }, 422],
+      ['too large', { method: 'PUT', headers: { ...markdown, 'if-match': '"1"' }, body: 'x'.repeat(1024 * 1024 + 1) }, 413],
+      ['another type', { method: 'PUT', headers: { 'content-type': 'text/html', 'if-match': '"1"' }, body: 'x' }, 415],
+    ]
+    for (const [what, request, status] of cases) {
+      const answer = await fetch(url, request)
+      const body = await answer.text()
+      assert.equal(answer.status, status, `${what}: ${answer.status} ${body}`)
+      const { error } = JSON.parse(body)
+      assert.match(error.code, /^[a-z_]+$/, what)
+      assert.match(error.message, /^[A-Z].*[.!?]$/s, what)
+    }
+    assert.equal(await server.raw('Guarded'), 'Text.\n')
+  })
+
+  it('bad paths, cursors and topics are refused with 400', limit, async () => {
+    const { id } = await server.put('Bad', 'Text.\n')
+    for (const query of [
+      `mode=poll&cursor=nonsense&topics=view:${id}&client=aaaaaaaaaaaaaaaa&nonce=n`,
+      'mode=poll&topics=nonsense:1&client=aaaaaaaaaaaaaaaa&nonce=n',
+      `mode=poll&topics=view:x&client=aaaaaaaaaaaaaaaa&nonce=n`,
+    ]) {
+      const answer = await fetch(`${server.url}/_live/events?${query}`)
+      assert.equal(answer.status, 400, `${query}: ${await answer.text()}`)
+    }
+    for (const path of ['a/../b', '%2e%2e/x', 'a//b', 'x%00y', 'x%0ay', Array(18).fill('a').join('/')]) {
+      const answer = await curl('--path-as-is', '-o', '/dev/null', '-w', '%{http_code}', `${server.url}/wiki/${path}`)
+      assert.ok(['400', '308', '404'].includes(answer), `${path}: ${answer}`)
+      const write = await curl('--path-as-is', '-X', 'PUT', '-d', 'x', '-H', 'Content-Type: text/markdown', '-o', '/dev/null', '-w', '%{http_code}', `${server.url}/api/v1/pages/${path}`)
+      assert.ok(['400', '308', '404'].includes(write), `PUT ${path}: ${write}`)
+    }
+  })
+
+  it('200 silent and stuck connections do not stop anybody else', { timeout: 120_000 * slowness }, async () => {
+    const big = 'A long page. '.repeat(20_000)
+    const { id } = await server.put('Stuck', big)
+    const measure = async () => {
+      const times = []
+      for (let count = 0; count < 40; count++) {
+        const begun = performance.now()
+        const answer = await fetch(`${server.url}/healthz`)
+        await answer.text()
+        assert.equal(answer.status, 200)
+        times.push(performance.now() - begun)
+      }
+      return times.sort((x, y) => x - y)
+    }
+    const quiet = await measure()
+
+    const sockets = Array.from({ length: 200 }, (_, index) => {
+      const socket = connect(server.port, '127.0.0.1')
+      socket.on('error', () => {})
+      const host = 'Host: 127.0.0.1\r\n'
+      const starts = [
+        // Half a request line, half a head, half a body.
+        'GET /wi',
+        `GET /wiki/Stuck HTTP/1.1\r\n${host}X-Slow: `,
+        `PUT /api/v1/pages/Stuck HTTP/1.1\r\n${host}Content-Type: text/markdown\r\nIf-Match: "1"\r\nContent-Length: 100000\r\n\r\nabc`,
+        // Whole requests whose answers nobody reads.
+        `GET /raw/Stuck HTTP/1.1\r\n${host}\r\n`.repeat(30),
+        `GET /_live/events?mode=stream&topics=view:${id}&client=stuckstuck${1000 + index}stuck&nonce=n HTTP/1.1\r\n${host}\r\n`,
+      ]
+      socket.write(starts[index % starts.length])
+      socket.pause()
+      return socket
+    })
+    await until(() => sockets.every((socket) => !socket.connecting), { what: 'all are connected' })
+    // What they do not read has to pile up somewhere: the server is made to send.
+    const anna = await people.person(server.url)
+    const a = await anna.edit('Stuck')
+    await a.placeCaret('start')
+    await a.type('Still alive, and everybody sees it at once. ')
+    await a.saved({ seconds: 10 })
+    const busy = await measure()
+    const p = (/** @type {number[]} */ times) => `p50 ${times[20].toFixed(1)} ms, max ${times[39].toFixed(1)} ms`
+    const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024
+    console.log(`# healthz alone: ${p(quiet)}; beside 200 hostile sockets: ${p(busy)}; server ${memory.toFixed(0)} MB`)
+    assert.ok(busy[20] < Math.max(20, quiet[20] * 5) * slowness, p(busy))
+    assert.ok(memory < 400, `${memory} MB`)
+    assert.match(await server.raw('Stuck'), /^Still alive/)
+    for (const socket of sockets) socket.destroy()
+    await people.leave()
+  })
+
+  it('SIGTERM ends the server in time with hostile connections open', { timeout: 60_000 * slowness }, async () => {
+    const other = await startServer()
+    await other.put('Stop', 'x'.repeat(500_000))
+    const sockets = Array.from({ length: 40 }, (_, index) => {
+      const socket = connect(other.port, '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(index % 2 ? 'GET /wi' : 'GET /raw/Stop HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20))
+      socket.pause()
+      return socket
+    })
+    await until(() => sockets.every((socket) => !socket.connecting), { what: 'all are connected' })
+    const took = await other.stop()
+    assert.ok(took < 5000 * slowness, `${took} ms`)
+    for (const socket of sockets) socket.destroy()
+  })
+})
