@@ -35,7 +35,7 @@
 //! true}`, with the batch after `cursor` if one was given. 409 `behind` and
 //! `missing` carry `sv`, the state vector to send the difference against.
 //!
-//! **Events** `doc updated {rev,update,client}`, `doc checked {rev,length,
+//! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
 //! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {rev,
 //! start,end,total,blocks,title}` (replace blocks `start..end`; a client for
 //! which `total` does not add up fetches `/view`), `view deleted|restored`,
@@ -355,9 +355,8 @@ impl Live {
         }
         let store = self.inner.shared.store.clone();
         let text = blocking(move || {
-            room::replay(&store, id, Some(at)).map(|(document, found, _)| {
-                (found == at).then(|| Arc::<str>::from(document.text()))
-            })
+            let found = room::replay(&store, id, Some(at))?;
+            Ok((found.revision == at).then(|| Arc::<str>::from(found.document.as_str())))
         })
         .await?;
         Ok(text)

@@ -200,8 +200,10 @@ impl Writer {
         let session: Value = serde_json::from_slice(&answer.body)?;
         let client =
             session["client_id"].as_u64().ok_or_else(|| format!("no session: {session}"))?;
-        let options =
-            Options { offset_kind: OffsetKind::Utf16, ..Options::with_client_id(client.into()) };
+        let options = Options {
+            offset_kind: OffsetKind::Utf16,
+            ..Options::with_client_id(yrs::ClientID::new(client))
+        };
         let doc = Doc::with_options(options);
         let text = doc.get_or_insert_text("body");
         let answer = connection.send("GET", &format!("/_live/pages/{page}/doc"), "", b"").await?;

@@ -198,7 +198,7 @@ impl Room {
 impl State {
     fn text(&mut self) -> Arc<str> {
         let document = &self.document;
-        Arc::clone(self.text.get_or_insert_with(|| document.text().into()))
+        Arc::clone(self.text.get_or_insert_with(|| document.as_str().into()))
     }
 }
 

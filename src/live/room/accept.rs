@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Room, Submission};
+use super::{Room, Submission, replay};
+use crate::live::document::DocumentError;
 use crate::live::gate::{GateState, Limits};
-use crate::live::topic::{Topic, encode};
-use crate::live::{LiveError, now_ms};
+use crate::live::topic::{Encoded, Topic, encode};
+use crate::live::{LiveError, blocking, now_ms};
 use crate::page::{MAX_TEXT_BYTES, Revision};
 use crate::store::{LogEntry, StoreError};
 
@@ -25,7 +26,6 @@ const SNAPSHOT_EVERY: u64 = 2_000;
 struct Updated {
     rev: Revision,
     update: String,
-    client: u64,
 }
 
 impl Room {
@@ -80,21 +80,32 @@ impl Room {
         let limits = if *trusted { Limits::SERVER } else { Limits::BROWSER };
         let passed = {
             let clients = self.clients();
-            gate.check_within(update, &|client| clients.owns(&author.id, client), &limits)?
+            gate.check_with(update, &|client| clients.owns(&author.id, client), &limits)?
         };
         if passed.known {
             return Ok(Some(revision));
         }
-        let limit = MAX_TEXT_BYTES as u64;
-        if passed.inserted_bytes > 0 && *text_bytes + passed.inserted_bytes > limit {
-            *text_bytes = self.text().1.len() as u64;
-            if *text_bytes + passed.inserted_bytes > limit {
-                return Err(LiveError::PageFull);
-            }
-        }
-        *text_bytes += passed.inserted_bytes;
+        self.fits(text_bytes, update, passed.inserted_bytes)?;
         gate.accept(update);
         Ok(None)
+    }
+
+    /// Adds an update to the bound of the text's size, or says that the page is full.
+    fn fits(&self, bound: &mut u64, update: &[u8], inserted: u64) -> Result<(), LiveError> {
+        let limit = MAX_TEXT_BYTES as u64;
+        if inserted == 0 || *bound + inserted <= limit {
+            *bound += inserted;
+            return Ok(());
+        }
+        // Near the limit the exact size decides: what is inserted may replace what is deleted.
+        // An update that builds on one of the same group cannot be tried alone; its sender
+        // tries again.
+        let after = self.lock().document.text_after(update).map_err(|_| LiveError::Busy)?;
+        if after.len() as u64 > limit {
+            return Err(LiveError::PageFull);
+        }
+        *bound = after.len() as u64;
+        Ok(())
     }
 
     /// Makes a group durable, then applies, publishes and answers it.
@@ -124,43 +135,78 @@ impl Room {
                 return;
             }
         };
-        let first = last.0 + 1 - accepted.len() as u64;
-        let mut results = Vec::with_capacity(accepted.len());
-        let mut damaged = false;
-        {
-            let mut state = self.lock();
-            let mut events = Vec::with_capacity(accepted.len());
-            for (n, submission) in (first..).zip(&accepted) {
-                let rev = Revision(n);
-                match state.document.apply(&submission.update) {
-                    Ok(()) => {
-                        state.ops.insert(&submission.author.id, &submission.op, rev);
-                        let update = BASE64.encode(&submission.update);
-                        let client = gate.first_client(&submission.update);
-                        let event = Updated { rev, update, client };
-                        events.push(encode(Topic::Doc(self.id), "updated", &event));
-                        results.push(Ok(rev));
-                    }
-                    Err(error) => {
-                        log::error!("page {}: update {rev} is quarantined: {error}", self.id);
-                        damaged = true;
-                        results.push(Err(error.into()));
-                        state.restore_document(self.id);
-                    }
-                }
-            }
-            state.revision = last;
-            state.text = None;
-            self.shared.hub.publish_all(Topic::Doc(self.id), events);
+        let mut results = self.apply(last, &accepted);
+        if results.len() < accepted.len() {
+            self.quarantine(last, &accepted, &mut results).await;
+            self.rebuild_gate(gate, text_bytes);
         }
         self.shared.pages.edited(self.id, last, at_ms);
         self.dirty.notify_one();
-        if damaged {
-            self.rebuild_gate(gate, text_bytes);
-        }
         for (submission, result) in accepted.into_iter().zip(results) {
             answer(submission, result);
         }
+    }
+
+    /// Applies and publishes what is durable, up to the first update that fails.
+    fn apply(&self, last: Revision, accepted: &[Submission]) -> Vec<Result<Revision, LiveError>> {
+        let mut results = Vec::with_capacity(accepted.len());
+        let mut events = Vec::with_capacity(accepted.len());
+        let mut state = self.lock();
+        for (rev, submission) in revisions(last, accepted) {
+            if let Err(error) = state.document.apply(&submission.update) {
+                log::error!("page {}: update {rev} failed: {error}", self.id);
+                break;
+            }
+            state.ops.insert(&submission.author.id, &submission.op, rev);
+            state.revision = rev;
+            events.push(self.event(rev, submission));
+            results.push(Ok(rev));
+        }
+        state.text = None;
+        self.shared.hub.publish_all(Topic::Doc(self.id), events);
+        results
+    }
+
+    /// After a failure: loads the page anew from the log, in which each update that fails is
+    /// passed over, and publishes the rest of the group.
+    async fn quarantine(
+        &self,
+        last: Revision,
+        accepted: &[Submission],
+        results: &mut Vec<Result<Revision, LiveError>>,
+    ) {
+        let (store, id) = (self.shared.store.clone(), self.id);
+        let replayed = blocking(move || replay(&store, id, None)).await;
+        let mut state = self.lock();
+        match replayed {
+            Ok(replayed) => {
+                let mut events = Vec::new();
+                for (rev, submission) in revisions(last, accepted).skip(results.len()) {
+                    if replayed.quarantined.contains(&rev) {
+                        let error = DocumentError::Apply("the update was quarantined".into());
+                        results.push(Err(error.into()));
+                        continue;
+                    }
+                    state.ops.insert(&submission.author.id, &submission.op, rev);
+                    events.push(self.event(rev, submission));
+                    results.push(Ok(rev));
+                }
+                state.document = replayed.document;
+                state.revision = last;
+                state.text = None;
+                self.shared.hub.publish_all(Topic::Doc(self.id), events);
+            }
+            Err(error) => {
+                // It stays broken: every call fails until the page is opened again.
+                log::error!("page {id}: not loaded again: {error}");
+                results.resize_with(accepted.len(), || Err(LiveError::Busy));
+            }
+        }
+    }
+
+    fn event(&self, rev: Revision, submission: &Submission) -> Encoded {
+        let update = BASE64.encode(&submission.update);
+        encode(Topic::Doc(self.id), "updated", &Updated { rev, update })
     }
 
     fn rebuild_gate(&self, gate: &mut GateState, text_bytes: &mut u64) {
@@ -176,18 +222,13 @@ impl Room {
     }
 }
 
-impl super::State {
-    /// After a failed apply: what the document still holds, in a fresh one.
-    fn restore_document(&mut self, page: crate::page::PageId) {
-        let restored = self
-            .document
-            .diff(None)
-            .and_then(|state| crate::live::document::Document::from_state(&state));
-        match restored {
-            Ok(document) => self.document = document,
-            Err(error) => log::error!("page {page}: document not restored: {error}"),
-        }
-    }
+/// The revisions of a group whose last one is known.
+fn revisions(
+    last: Revision,
+    group: &[Submission],
+) -> impl Iterator<Item = (Revision, &Submission)> {
+    let first = last.0 + 1 - group.len() as u64;
+    (first..).map(Revision).zip(group)
 }
 
 fn answer(submission: Submission, result: Result<Revision, LiveError>) {

@@ -1,5 +1,6 @@
 //! Opening a room: the newest snapshot and the log after it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
@@ -12,31 +13,50 @@ use crate::live::document::Document;
 use crate::live::gate::GateState;
 use crate::markdown::Renderer;
 use crate::page::{PageId, Revision};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Log read at a time.
 const STEP_BYTES: usize = 4 << 20;
 
+/// A page's document at some revision.
+pub(in crate::live) struct Replayed {
+    pub document: Document,
+    /// Lower than asked for when the log ends earlier.
+    pub revision: Revision,
+    /// Of the snapshot it began from.
+    snapshot: Revision,
+    /// Updates that could not be applied, and were not when they came either.
+    pub quarantined: BTreeSet<Revision>,
+    ops: Ops,
+}
+
 /// Replays a page's log up to a revision, the newest one with `None`. Blocks.
-///
-/// Returns the document and the revision it is at, which is lower than asked
-/// for when the log ends earlier.
 pub(in crate::live) fn replay(
     store: &Store,
     page: PageId,
     at: Option<Revision>,
-) -> Result<(Document, Revision, Revision), LiveError> {
-    let mut ops = Ops::default();
-    replay_with(store, page, at, &mut ops)
+) -> Result<Replayed, LiveError> {
+    let at = at.unwrap_or(Revision(u64::MAX));
+    let mut quarantined = BTreeSet::new();
+    // A failed update breaks the document, so each one found costs another replay. The gate
+    // lets none through that is known to fail.
+    loop {
+        match replay_without(store, page, at, &quarantined)? {
+            Ok(replayed) => return Ok(Replayed { quarantined, ..replayed }),
+            Err(failed) => {
+                quarantined.insert(failed);
+            }
+        }
+    }
 }
 
-fn replay_with(
+/// One replay; the inner error is the revision of an update that failed.
+fn replay_without(
     store: &Store,
     page: PageId,
-    at: Option<Revision>,
-    ops: &mut Ops,
-) -> Result<(Document, Revision, Revision), LiveError> {
-    let at = at.unwrap_or(Revision(u64::MAX));
+    at: Revision,
+    skip: &BTreeSet<Revision>,
+) -> Result<Result<Replayed, Revision>, LiveError> {
     let mut document = Document::new();
     let mut revision = Revision(0);
     if let Some((found, state)) = store.snapshot_at(page, at)? {
@@ -44,38 +64,41 @@ fn replay_with(
             Ok(loaded) => (document, revision) = (loaded, found),
             // The snapshot is only a shortcut: the log has everything.
             Err(error) => {
-                log::error!("page {page}: snapshot {found} is unreadable, replaying all: {error}")
+                log::error!("page {page}: snapshot {found} is unreadable, replaying all: {error}");
             }
         }
     }
     let snapshot = revision;
+    let mut ops = Ops::default();
     while revision < at {
         let entries = store.read_log(page, revision, STEP_BYTES)?;
-        if entries.is_empty() {
-            break;
+        let Some((next, _)) = entries.first() else { break };
+        if *next != revision.next() {
+            return Err(StoreError::Damaged(format!(
+                "the log of page {page} has {next} where {} should be",
+                revision.next()
+            ))
+            .into());
         }
-        for (position, entry) in entries {
-            if position > at {
-                break;
+        for (position, entry) in entries.into_iter().take_while(|(position, _)| *position <= at) {
+            revision = position;
+            if skip.contains(&position) {
+                continue;
             }
             if let Err(error) = document.apply(&entry.update) {
-                // It was refused when it came, too, and nobody saw it. The rest goes on.
                 log::error!("page {page}: update {position} is quarantined: {error}");
-                let state = document.diff(None)?;
-                document = Document::from_state(&state)?;
+                return Ok(Err(position));
             }
             ops.insert(&entry.author, &entry.op, position);
-            revision = position;
         }
     }
-    Ok((document, revision, snapshot))
+    Ok(Ok(Replayed { document, revision, snapshot, quarantined: BTreeSet::new(), ops }))
 }
 
 impl Room {
     /// Opens a page and starts its tasks. Blocks; must run inside a tokio runtime.
     pub fn open(shared: &Arc<Shared>, id: PageId) -> Result<Arc<Self>, LiveError> {
-        let mut ops = Ops::default();
-        let (document, revision, snapshot) = replay_with(&shared.store, id, None, &mut ops)?;
+        let Replayed { document, revision, snapshot, ops, .. } = replay(&shared.store, id, None)?;
         let gate = GateState::from_state(&document.diff(None)?).map_err(LiveError::Refused)?;
         let clients = Clients::load(&shared.store, id)?;
         let mut renderer = Renderer::default();

@@ -133,7 +133,7 @@ pub async fn open_session(
         "you": beats::you(&caller),
         "rights": { "read": true, "write": write },
         "path": info.path,
-        "limits": { "text_bytes": MAX_TEXT_BYTES, "update_bytes": crate::live::gate::MAX_UPDATE_BYTES },
+        "limits": { "text_bytes": MAX_TEXT_BYTES, "update_bytes": crate::live::gate::Limits::BROWSER.bytes },
     });
     Ok(LiveJson::new(body.to_string()))
 }
