@@ -237,3 +237,152 @@ pub(super) fn random_below(limit: u64) -> u64 {
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes) % limit.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::live::caps::{StreamCaps, StreamCounter};
+    use crate::live::hub::{Hub, RING_EVENTS};
+    use crate::live::presence::Presence;
+    use crate::live::topic::encode;
+
+    struct Bench {
+        hub: Arc<Hub>,
+        presence: Arc<Presence>,
+        counter: Arc<StreamCounter>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let hub = Hub::new();
+            let presence = Presence::new(Arc::clone(&hub));
+            Self { hub, presence, counter: StreamCounter::new(StreamCaps::default()) }
+        }
+
+        fn open(&self, cursor: Cursor, pad: bool, allowed: Allowed) -> Stream {
+            let request =
+                StreamRequest { cursor, client: "client12".into(), nonce: "n1".into(), pad };
+            Stream::new(
+                self.hub.listen(vec![Topic::Site]),
+                request,
+                allowed,
+                self.presence.stream_opened("client12", "g1"),
+                self.counter.open(None, None).expect("room"),
+            )
+        }
+
+        fn publish(&self, n: u64) {
+            self.hub.publish(Topic::Site, encode(Topic::Site, "created", &n));
+        }
+    }
+
+    /// The next frame, with the paused clock running on until there is one.
+    async fn next(stream: &mut Stream) -> Option<String> {
+        std::future::poll_fn(|cx| stream.poll_frame(cx)).await
+    }
+
+    fn kind(frame: &str) -> &str {
+        frame.lines().next().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_says_hello_at_once_proves_itself_later_and_then_beats() {
+        let bench = Bench::new();
+        let mut stream = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let begun = Instant::now();
+        let hello = next(&mut stream).await.expect("hello");
+        assert_eq!((kind(&hello), begun.elapsed()), ("event: hello", Duration::ZERO));
+        assert!(hello.contains(r#""nonce":"n1""#));
+        let probe = next(&mut stream).await.expect("probe");
+        assert_eq!(kind(&probe), "event: probe");
+        assert!((700..710).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        let beat = next(&mut stream).await.expect("heartbeat");
+        assert!(beat.contains(r#""events":[]"#), "{beat}");
+        assert!((15_000..15_010).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_delivery_goes_on_where_the_last_one_ended() {
+        let bench = Bench::new();
+        let start = bench.hub.head();
+        bench.publish(1);
+        let mut stream = bench.open(start, false, Box::new(|_| true));
+        next(&mut stream).await;
+        let first = next(&mut stream).await.expect("what was missed");
+        assert!(first.contains(&format!(r#""from":"{start}","to":"{}""#, bench.hub.head())));
+        let from = bench.hub.head();
+        bench.publish(2);
+        bench.publish(3);
+        let second = next(&mut stream).await.expect("both at once");
+        assert!(second.contains(&format!(r#""from":"{from}""#)) && second.contains(r#""data":3"#));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_off_the_ring_is_reset_and_the_stream_goes_on() {
+        let bench = Bench::new();
+        let start = bench.hub.head();
+        for n in 0..=RING_EVENTS as u64 {
+            bench.publish(n);
+        }
+        let mut stream = bench.open(start, false, Box::new(|_| true));
+        next(&mut stream).await;
+        assert_eq!(kind(&next(&mut stream).await.expect("reset")), "event: reset");
+        bench.publish(0);
+        assert_eq!(kind(&next(&mut stream).await.expect("batch")), "event: batch");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_itself_and_says_why() {
+        let why = |frame: Option<String>| {
+            let frame = frame.expect("bye");
+            assert_eq!(kind(&frame), "event: bye");
+            frame.split(r#""why":""#).nth(1).and_then(|s| s.split('"').next()).map(str::to_owned)
+        };
+        let bench = Bench::new();
+
+        let mut old = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let begun = Instant::now();
+        let last = loop {
+            let frame = next(&mut old).await;
+            if frame.as_deref().is_some_and(|frame| kind(frame) == "event: bye") {
+                break frame;
+            }
+        };
+        assert_eq!(why(last).as_deref(), Some("recycle"));
+        assert!((240..=361).contains(&begun.elapsed().as_secs()));
+        assert_eq!(next(&mut old).await, None);
+
+        let mut refused = bench.open(bench.hub.head(), false, Box::new(|_| false));
+        next(&mut refused).await;
+        bench.publish(1);
+        assert_eq!(why(next(&mut refused).await).as_deref(), Some("auth"));
+
+        let mut first = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        next(&mut first).await;
+        let second = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let third = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        assert_eq!(why(next(&mut first).await).as_deref(), Some("superseded"));
+
+        let mut last = second;
+        next(&mut last).await;
+        bench.hub.drain();
+        assert_eq!(why(next(&mut last).await).as_deref(), Some("drain"));
+        drop((old, refused, first, last, third));
+        assert_eq!(bench.counter.total(), 0, "each gives back its place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn padding_comes_before_and_after_what_must_get_through() {
+        let bench = Bench::new();
+        let mut stream = bench.open(bench.hub.head(), true, Box::new(|_| true));
+        let hello = next(&mut stream).await.expect("hello");
+        assert!(hello.starts_with(": ") && hello.len() > PAD_BYTES);
+        assert_eq!(kind(&next(&mut stream).await.expect("probe")), "event: probe");
+        let begun = Instant::now();
+        let pad = next(&mut stream).await.expect("padding");
+        assert!(pad.starts_with(": ") && pad.len() > PAD_BYTES);
+        assert!(begun.elapsed().as_millis() >= 50);
+    }
+}
