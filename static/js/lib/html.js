@@ -32,3 +32,12 @@ function halleyPolicy() {
 export function setBlockHtml(element, html) {
   element.innerHTML = halleyPolicy().createHTML(html);
 }
+
+/**
+ * Parses a whole page of ours that was fetched again; nothing in it runs.
+ * @param {string} html
+ * @returns {Document}
+ */
+export function parsePage(html) {
+  return new DOMParser().parseFromString(halleyPolicy().createHTML(html), "text/html");
+}

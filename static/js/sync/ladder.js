@@ -384,7 +384,6 @@ export class Ladder {
     this.shadowPad = kind === "mute" || kind === "lumped" || kind === "late";
     if (rung === "hold") this.enterHold();
     else this.enterPoll();
-    this.rungOk = this.lastHeard === this.now;
     this.scheduleShadow();
   }
 
@@ -409,13 +408,15 @@ export class Ladder {
     if (this.mode !== OFFLINE) {
       this.resume = this.mode === HOLD ? "hold" : this.mode === POLL ? "poll" : "stream";
     }
+    // A try that a fault has scheduled already is not scheduled, nor counted, again.
+    const scheduled = this.mode === CONNECTING ? this.timers.get("reopen") : undefined;
     this.closeAll();
-    for (const name of [...this.timers.keys()]) this.timers.delete(name);
+    this.timers.clear();
     this.judging = false;
     this.clearAhead();
     if (this.silentSince === null) this.silentSince = this.lastHeard || this.now;
     this.enter(OFFLINE);
-    this.timers.set("reopen", this.backoff());
+    this.timers.set("reopen", scheduled === undefined ? this.backoff() : Math.max(scheduled, this.notBefore));
   }
 
   /** Tries again at once, except before the time that the server named. */
@@ -830,7 +831,6 @@ export class Ladder {
         if (input.more) this.pollNow();
         break;
       case HOLD:
-        this.rungOk = true;
         this.steady();
         if (this.holdFailedAge !== null) return this.learnHold(this.holdFailedAge);
         if (!this.held && !this.timers.has("hold")) this.sendHold();
@@ -847,9 +847,9 @@ export class Ladder {
         if (this.resume === "hold") this.enterHold();
         else {
           this.enter(POLL);
+          this.rungOk = true;
           this.schedulePoll();
         }
-        this.rungOk = true;
         this.scheduleShadow();
         break;
       default:
@@ -915,11 +915,13 @@ export class Ladder {
   sendHold() {
     this.timers.delete("hold");
     if (this.held || this.mode !== HOLD) return;
-    const first = this.holdFirst ? this.timing.holdFirst : this.timing.hold;
-    const waitMs = Math.min(first, this.learnedWait ?? this.timing.hold);
+    // One short request first: only its answer proves that held requests pass.
+    const long = this.holdFirst ? this.timing.holdFirst : this.timing.hold;
+    const waitMs = Math.min(this.rungOk ? long : this.timing.holdProof, this.learnedWait ?? this.timing.hold);
+    const timeoutMs = waitMs + (this.rungOk ? this.timing.holdSlack : this.timing.holdProofSlack);
     const id = (this.ids += 1);
     this.held = { id, at: this.now, waitMs };
-    this.out.push({ do: "hold", id, waitMs, timeoutMs: waitMs + this.timing.holdSlack, post: this.post });
+    this.out.push({ do: "hold", id, waitMs, timeoutMs, post: this.post });
   }
 
   holdSoon() {
@@ -932,8 +934,8 @@ export class Ladder {
     const { at, waitMs } = this.held;
     this.held = null;
     this.heard();
+    if (this.rungOk) this.holdFirst = false;
     this.rungOk = true;
-    this.holdFirst = false;
     this.steady();
     if (this.mode !== HOLD) return;
     this.takeAdvice(input.advice);
@@ -1178,6 +1180,9 @@ export class Ladder {
       case STREAM:
         return { state: "live", rung: "stream", reason: say(SENTENCES.stream), intervalMs: 0 };
       case HOLD:
+        if (!this.rungOk && this.pollOkAt >= 0 && this.now - this.pollOkAt < this.timing.holdProof * 3) {
+          return { state: "refreshing", rung: "hold", reason: say("Held requests are being tested."), intervalMs: this.timing.hedgeEvery };
+        }
         return { state: this.rungOk ? "live" : "connecting", rung: "hold", reason: say(SENTENCES.hold), intervalMs: 0 };
       case POLL:
         return { state: this.rungOk ? "refreshing" : "connecting", rung: "poll", reason: say(SENTENCES.poll), intervalMs: this.interval() };

@@ -45,7 +45,7 @@ import { ask, openStream } from "./transports.js";
  * @property {any} [env] a window, or null for none
  */
 
-/** Every so many polls one asks without If-None-Match, so that a lying 304 cannot last. */
+/** The first poll and every so many after it ask without If-None-Match, so that a lying 304 cannot last. */
 const FULL_POLL_EVERY = 10;
 /** So many batches out of step within this time: begin one stream alone. */
 const GAPS = 3;
@@ -282,7 +282,7 @@ export function createLive(options) {
   async function read(command, mode, waitMs) {
     const from = source(command.id);
     const query = { base, mode, cursor: from.pos, topics, client, nonce: randomId(), waitMs };
-    const etag = mode === "poll" && polls % FULL_POLL_EVERY !== 0;
+    const etag = mode === "poll" && polls % FULL_POLL_EVERY !== 1;
     const signal = from.abort.signal;
     const answer = await ask(net, query, { timeoutMs: command.timeoutMs, post: command.post, etag, signal });
     if (signal.aborted) return;

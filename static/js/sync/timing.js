@@ -39,6 +39,9 @@ export const TIMING = {
   holdFirst: 10000,
   hold: 25000,
   holdSlack: 10000,
+  /** Ours: a short held request before the first, whose answer proves that they pass, and its slack. */
+  holdProof: 1000,
+  holdProofSlack: 3000,
   /** A learned wait below this is not worth holding. */
   holdMin: 5000,
   /** Ours: an empty held answer quicker than this was not held. */
