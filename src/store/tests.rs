@@ -1,0 +1,1 @@
+//! Tests that break the disk.
