@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use rocket::http::Status;
-use rocket::{Data, State, post};
+use rocket::{State, post};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::LiveJson;
-use super::body::{read, read_json};
+use super::body::Json;
 use super::caller::{Caller, client_id};
-use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::identity::KnownGuest;
 use crate::live::Live;
@@ -20,10 +19,10 @@ use crate::origin::WriteGuard;
 use crate::rights::Action;
 
 /// A beat is a caret and a few short fields.
-const MAX_BEAT_BYTES: usize = MAX_CARET_BYTES + 2048;
+const MAX_BEAT_BYTES: u64 = MAX_CARET_BYTES as u64 + 2048;
 
 #[derive(Deserialize)]
-struct BeatBody {
+pub struct BeatBody {
     client: String,
     rung: Rung,
     #[serde(default)]
@@ -42,22 +41,21 @@ struct Here {
 }
 
 #[derive(Deserialize)]
-struct LeaveBody {
+pub struct LeaveBody {
     client: String,
 }
 
 /// Renews a tab's lease. The answer's `head` is proof, out of band, of how far a stream should be.
-#[post("/beat", data = "<data>")]
-pub async fn post_beat(
+#[post("/beat", data = "<body>")]
+pub fn post_beat(
     _write: WriteGuard,
     _remember: KnownGuest,
     caller: Caller,
-    data: Data<'_>,
-    config: &State<Config>,
+    body: Json<BeatBody, { MAX_BEAT_BYTES }>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
     caller.spend(live, Rate::Beats, 1)?;
-    let body: BeatBody = read_json(data, MAX_BEAT_BYTES, config).await?;
+    let body = body.0;
     let client = client_id(&body.client)?.to_owned();
     let mut answer = serde_json::json!({ "you": you(&caller) });
     if let Some(here) = body.here {
@@ -91,17 +89,14 @@ pub async fn post_beat(
 }
 
 /// The tab closes or goes elsewhere. Sent as a beacon, so the type of its body is not looked at.
-#[post("/leave", data = "<data>")]
-pub async fn post_leave(
+#[post("/leave", data = "<body>")]
+pub fn post_leave(
     _write: WriteGuard,
     caller: Caller,
-    data: Data<'_>,
-    config: &State<Config>,
+    body: Json<LeaveBody, { MAX_BEAT_BYTES }>,
     live: &State<Live>,
 ) -> Result<Status, Error> {
-    let body = read(data, MAX_BEAT_BYTES, config).await?;
-    let body: LeaveBody = serde_json::from_slice(&body).map_err(|_| Kind::BadInput)?;
-    live.presence().leave(client_id(&body.client)?, &caller.guest.id);
+    live.presence().leave(client_id(&body.0.client)?, &caller.guest.id);
     Ok(Status::NoContent)
 }
 

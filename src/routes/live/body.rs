@@ -1,40 +1,53 @@
-//! Bodies of live requests: bounded in size and time.
+//! Bodies of live requests, as guards: bounded in size and time.
 
-use rocket::Data;
-use rocket::State;
-use rocket::data::ToByteUnit as _;
+use rocket::data::{ByteUnit, Data, FromData, Outcome};
+use rocket::request::Request;
 use serde::de::DeserializeOwned;
 
-use crate::config::Config;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, fail};
+use crate::routes::read_body;
 
-/// Reads a body of at most `limit` bytes.
-///
-/// # Errors
-/// `too_large`, `timed_out`, and `bad_request` for a connection that breaks.
-pub async fn read(data: Data<'_>, limit: usize, config: &State<Config>) -> Result<Vec<u8>, Error> {
-    let read = data.open(limit.bytes()).into_bytes();
-    let body = tokio::time::timeout(config.body_timeout(), read)
-        .await
-        .map_err(|_| Kind::TimedOut)?
-        .map_err(|error| Error::new(Kind::BadRequest).because(error))?;
-    if !body.is_complete() {
-        return Err(Error::new(Kind::TooLarge)
-            .saying(format!("What was sent is larger than {limit} bytes.")));
+/// Bytes of at most `LIMIT`.
+pub struct Bytes<const LIMIT: u64>(pub Vec<u8>);
+
+#[rocket::async_trait]
+impl<'r, const LIMIT: u64> FromData<'r> for Bytes<LIMIT> {
+    type Error = Kind;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
+        ended(request, read_body(request, data, ByteUnit::Byte(LIMIT)).await.map(Self))
     }
-    Ok(body.into_inner())
 }
 
-/// Reads JSON of at most `limit` bytes.
-///
-/// # Errors
-/// Those of [`read`], and `bad_input` with what is wrong.
-pub async fn read_json<T: DeserializeOwned>(
-    data: Data<'_>,
-    limit: usize,
-    config: &State<Config>,
-) -> Result<T, Error> {
-    let body = read(data, limit, config).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Error::new(Kind::BadInput).saying(format!("Not the JSON that is expected: {error}.")))
+/// JSON of at most `LIMIT` bytes. The type of the body is not looked at: beacons cannot set it.
+pub struct Json<T, const LIMIT: u64>(pub T);
+
+#[rocket::async_trait]
+impl<'r, T: DeserializeOwned, const LIMIT: u64> FromData<'r> for Json<T, LIMIT> {
+    type Error = Kind;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
+        let body = read_body(request, data, ByteUnit::Byte(LIMIT)).await;
+        let json = body.and_then(|body| {
+            serde_json::from_slice(&body).map_err(|error| {
+                Error::new(Kind::BadInput)
+                    .saying(format!("Not the JSON that is expected: {error}."))
+            })
+        });
+        ended(request, json.map(Self))
+    }
+}
+
+/// An error becomes the answer.
+fn ended<'r, T>(request: &'r Request<'_>, result: Result<T, Error>) -> Outcome<'r, T>
+where
+    T: FromData<'r, Error = Kind>,
+{
+    match result {
+        Ok(body) => Outcome::Success(body),
+        Err(error) => match fail::<T>(request, error) {
+            rocket::request::Outcome::Error(why) => Outcome::Error(why),
+            _ => Outcome::Error((Kind::Internal.status(), Kind::Internal)),
+        },
+    }
 }

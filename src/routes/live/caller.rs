@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use rocket::request::{FromRequest, Outcome, Request};
 use rocket::State;
+use rocket::request::{FromRequest, Outcome, Request};
 
 use crate::error::{Error, Kind};
 use crate::identity::{COOKIE, Guest};
@@ -49,9 +49,9 @@ impl Caller {
     /// Takes `amount` from what this caller may do, or says when to come back.
     pub fn spend(&self, live: &State<Live>, rate: Rate, amount: usize) -> Result<(), Error> {
         let login = self.browser.clone().unwrap_or_else(|| self.address.to_string());
-        live.rates().take(rate, &login, amount).map_err(|wait| {
-            Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1)
-        })
+        live.rates()
+            .take(rate, &login, amount)
+            .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))
     }
 
     /// The page, if it is there and the caller may do this to it.
@@ -79,7 +79,8 @@ pub fn client_id(text: &str) -> Result<&str, Error> {
     if CLIENT_CHARS.contains(&text.len()) && text.bytes().all(plain) {
         Ok(text)
     } else {
-        Err(Error::new(Kind::BadRequest).saying("A client id is 8 to 32 characters of a-z and 0-9."))
+        Err(Error::new(Kind::BadRequest)
+            .saying("A client id is 8 to 32 characters of a-z and 0-9."))
     }
 }
 

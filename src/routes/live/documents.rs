@@ -5,13 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rocket::http::ContentType;
 use rocket::request::Request;
 use rocket::response::{self, Responder, Response};
-use rocket::{Data, State, get, post};
+use rocket::{State, get, post};
 use serde::Deserialize;
 
-use super::body::{read, read_json};
+use super::body::{Bytes, Json};
 use super::caller::{Caller, client_id, may_follow, op_id};
 use super::{LiveJson, beats, forbid_holding_back};
-use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::identity::KnownGuest;
 use crate::live::batch::Batch;
@@ -26,7 +25,7 @@ use crate::page::MAX_TEXT_BYTES;
 use crate::rights::{self, Action};
 
 /// Largest body of an update. The gate's own limit is lower; between the two a caller learns why.
-const MAX_UPDATE_BODY: usize = 1024 * 1024;
+const MAX_UPDATE_BODY: u64 = 1024 * 1024;
 
 /// Largest state vector a browser may send: 10 bytes for each of many thousand writers.
 const MAX_STATE_VECTOR: usize = 256 * 1024;
@@ -85,9 +84,9 @@ pub async fn read_doc(
     let page = caller.page(live, id, Action::Read)?;
     let sv = sv.filter(|sv| !sv.is_empty()).map(decode_state_vector).transpose()?;
     let diff = live.doc(page, sv.as_deref()).await.map_err(|error| match error {
-        LiveError::Document(error) => Error::new(Kind::BadInput)
-            .saying("The state vector could not be read.")
-            .because(error),
+        LiveError::Document(error) => {
+            Error::new(Kind::BadInput).saying("The state vector could not be read.").because(error)
+        }
         other => other.into(),
     })?;
     Ok(DocAnswer {
@@ -106,24 +105,22 @@ fn decode_state_vector(text: &str) -> Result<Vec<u8>, Error> {
 }
 
 #[derive(Deserialize)]
-struct SessionBody {
+pub struct SessionBody {
     client: String,
 }
 
 /// Issues a Yjs client id for this login and page.
-#[post("/pages/<id>/session", data = "<data>")]
+#[post("/pages/<id>/session", data = "<body>")]
 pub async fn open_session(
     id: u64,
     _write: WriteGuard,
     known: KnownGuest,
     caller: Caller,
-    data: Data<'_>,
-    config: &State<Config>,
+    body: Json<SessionBody, 1024>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
     caller.spend(live, Rate::Changes, 1)?;
-    let body: SessionBody = read_json(data, 1024, config).await?;
-    client_id(&body.client)?;
+    client_id(&body.0.client)?;
     let page = caller.page(live, id, Action::Write)?;
     let issued = live.issue_client(page, &caller.author()).await?;
     let info = live.pages().get(page).ok_or(Kind::NoPage)?;
@@ -139,7 +136,7 @@ pub async fn open_session(
 }
 
 /// Accepts one update; the answer comes once it is on disk.
-#[post("/pages/<id>/updates?<client>&<op>&<cursor>&<topics>", data = "<data>")]
+#[post("/pages/<id>/updates?<client>&<op>&<cursor>&<topics>", data = "<body>")]
 #[expect(clippy::too_many_arguments, reason = "a handler's arguments are its contract")]
 pub async fn post_update(
     id: u64,
@@ -149,8 +146,7 @@ pub async fn post_update(
     topics: Option<&str>,
     _write: WriteGuard,
     caller: Caller,
-    data: Data<'_>,
-    config: &State<Config>,
+    body: Bytes<{ MAX_UPDATE_BODY }>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
     client_id(client)?;
@@ -158,7 +154,7 @@ pub async fn post_update(
     let follow = cursor.map(|cursor| batch_request(cursor, topics, &caller, live)).transpose()?;
     caller.spend(live, Rate::Updates, 1)?;
     let page = caller.page(live, id, Action::Write)?;
-    let update = read(data, MAX_UPDATE_BODY, config).await?;
+    let update = body.0;
     caller.spend(live, Rate::UpdateBytes, update.len())?;
     let rev = match live.update(page, &caller.author(), op, update).await {
         Ok(rev) => rev,
@@ -181,9 +177,8 @@ fn batch_request(
     caller: &Caller,
     live: &Live,
 ) -> Result<(Cursor, Vec<Topic>), Error> {
-    let cursor = cursor
-        .parse()
-        .map_err(|error| Error::new(Kind::BadCursor).saying(format!("{error}")))?;
+    let cursor =
+        cursor.parse().map_err(|error| Error::new(Kind::BadCursor).saying(format!("{error}")))?;
     let topics = Topic::parse_list(topics.unwrap_or_default())
         .map_err(|error| Error::new(Kind::BadTopic).saying(error.to_string()))?;
     if topics.iter().all(|topic| may_follow(live, &caller.guest, *topic)) {

@@ -31,10 +31,10 @@ const POLL_INTERVAL_MS: u64 = 2_000;
 const STALE_EVENTS: u64 = 10_000;
 
 /// Where a request begins, by header: set by `EventSource` when it reconnects.
-struct LastEventId(Option<Cursor>);
+pub struct LastEventId(Option<Cursor>);
 
 /// `If-None-Match`, without its quotes.
-struct IfNoneMatch(Option<String>);
+pub struct IfNoneMatch(Option<String>);
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for LastEventId {

@@ -1,13 +1,12 @@
 //! Completion of page names, and reports of browsers.
 
 use rocket::http::Status;
-use rocket::{Data, State, get, post};
+use rocket::{State, get, post};
 use serde::Deserialize;
 
 use super::LiveJson;
-use super::body::read_json;
+use super::body::Json;
 use super::caller::Caller;
-use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::live::Live;
 use crate::live::rate::Rate;
@@ -18,11 +17,15 @@ use crate::rights::{self, Action};
 const MAX_NAMES: usize = 20;
 
 /// A report is a sentence and a few numbers.
-const MAX_REPORT_BYTES: usize = 4096;
+const MAX_REPORT_BYTES: u64 = 4096;
 
 /// Pages whose name or title begins with, or else contains, what was typed.
 #[get("/names?<q>")]
-pub fn complete_name(q: Option<&str>, caller: Caller, live: &State<Live>) -> Result<LiveJson, Error> {
+pub fn complete_name(
+    q: Option<&str>,
+    caller: Caller,
+    live: &State<Live>,
+) -> Result<LiveJson, Error> {
     if !rights::may(&caller.guest, Action::List, None) {
         return Err(Kind::Forbidden.into());
     }
@@ -55,7 +58,7 @@ pub fn complete_name(q: Option<&str>, caller: Caller, live: &State<Live>) -> Res
 }
 
 #[derive(Deserialize)]
-struct Report {
+pub struct Report {
     page: u64,
     kind: String,
     #[serde(default)]
@@ -63,16 +66,15 @@ struct Report {
 }
 
 /// A browser whose text differs from the server's says so. Logged: it is always a bug.
-#[post("/report", data = "<data>")]
-pub async fn post_report(
+#[post("/report", data = "<report>")]
+pub fn post_report(
     _write: WriteGuard,
     caller: Caller,
-    data: Data<'_>,
-    config: &State<Config>,
+    report: Json<Report, { MAX_REPORT_BYTES }>,
     live: &State<Live>,
 ) -> Result<Status, Error> {
     caller.spend(live, Rate::Changes, 1)?;
-    let report: Report = read_json(data, MAX_REPORT_BYTES, config).await?;
+    let report = report.0;
     log::warn!(
         "a browser reports {:?} on page {}: {}",
         report.kind,
