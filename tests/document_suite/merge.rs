@@ -200,8 +200,9 @@ fn unrelated_texts_of_a_mebibyte_merge_in_bounded_time() {
             let edit = document.merge(base, &yours, 9).unwrap();
             let took = start.elapsed();
             println!("lines: {line}, {} conflicts, {took:?}", edit.conflicts.len());
-            // Twice what is promised: debug builds on a busy machine.
-            assert!(took < Duration::from_secs(2), "{took:?}");
+            // Without optimisation and on a busy machine it is the order of magnitude that counts.
+            let bound = if cfg!(debug_assertions) { 8 } else { 1 };
+            assert!(took < Duration::from_secs(bound), "{took:?}");
             let gate = GateState::from_state(&document.diff(None).unwrap()).unwrap();
             gate.check_with(&edit.update, &|client| client == 9, &Limits::SERVER).unwrap();
             if base == current {

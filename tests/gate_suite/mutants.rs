@@ -1,7 +1,13 @@
 //! Real updates, broken at random: the gate never panics, and what it lets through cannot hurt.
 //!
-//! `HALLEY_GATE_MUTANTS` sets how many (200,000), `HALLEY_SEED` repeats a run.
+//! `HALLEY_GATE_MUTANTS` sets how many (200,000), `HALLEY_SEED` repeats a run, and
+//! `HALLEY_GATE_DUMP` names a file that gets every accepted one as a line `state update text`
+//! (base64), to be compared with Yjs.
 
+use std::io::Write;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use halley::live::document::Document;
 use halley::live::gate::GateState;
 use rand::Rng;
@@ -107,6 +113,8 @@ fn mutated_updates_are_refused_or_harmless() {
         assert_eq!(page.gate, GateState::from_state(&page.state).unwrap());
     }
     let (mut accepted, mut known) = (0, 0);
+    let mut dump = std::env::var_os("HALLEY_GATE_DUMP")
+        .map(|path| std::io::BufWriter::new(std::fs::File::create(path).unwrap()));
     for mutant in 0..count {
         let page = &pages[random.random_range(0..pages.len())];
         let mut bytes = page.updates[random.random_range(0..page.updates.len())].clone();
@@ -145,6 +153,10 @@ fn mutated_updates_are_refused_or_harmless() {
             "{}",
             context()
         );
+        if let Some(dump) = &mut dump {
+            let parts = [&page.state[..], &bytes, document.as_str().as_bytes()];
+            writeln!(dump, "{}", parts.map(|part| BASE64.encode(part)).join(" ")).unwrap();
+        }
         if passed.known {
             assert_eq!(state, page.state, "{}", context());
         }

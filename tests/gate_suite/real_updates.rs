@@ -1,5 +1,7 @@
 //! Everything a real editor sends passes.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use halley::live::document::Document;
 use halley::live::gate::{GateState, Passed, Refusal};
 use yrs::undo::{Options as UndoOptions, UndoManager};
@@ -131,4 +133,21 @@ fn a_large_paste_and_its_deletion_pass() {
     let length = paste.encode_utf16().count() as u32;
     server.post(&editor.replace(0, length, ""), &[5]).unwrap();
     assert_eq!(server.document.text(), "");
+}
+
+/// Recorded by `yjs.mjs` beside this file with Yjs 13.6.33: client, update and text after it.
+#[test]
+fn updates_of_real_yjs_pass_and_give_the_same_text() {
+    let mut server = Server::default();
+    let mut count = 0;
+    for (at, line) in include_str!("yjs_updates.txt").lines().enumerate() {
+        let mut parts = line.split(' ');
+        let client = parts.next().unwrap().parse().unwrap();
+        let [update, text] = [(); 2].map(|()| BASE64.decode(parts.next().unwrap()).unwrap());
+        let passed = server.post(&update, &[client]);
+        passed.unwrap_or_else(|refusal| panic!("line {}: {refusal}", at + 1));
+        assert_eq!(server.document.as_str().as_bytes(), text, "line {}", at + 1);
+        count += 1;
+    }
+    assert!(count > 100);
 }

@@ -33,8 +33,8 @@ pub(super) fn judge(
     Ok(passed)
 }
 
-/// False when all of the section is known: then nobody looks at its content again, as yrs and Yjs
-/// skip it by its clocks.
+/// False when all of the section is known: then yrs and Yjs skip its content by its clocks. Yjs
+/// looks up its neighbours all the same, and splits text there, so those are checked as well.
 fn is_new(state: &GateState, section: &Section) -> Result<bool, Refusal> {
     let expected = state.next_clock(section.client);
     if section.start == expected {
@@ -71,14 +71,11 @@ impl View<'_> {
         self.new[at].then_some((at, &self.update.sections[at]))
     }
 
-    /// Every neighbour that a new struct names exists, is known in time, and is not half of a
-    /// surrogate pair.
+    /// Every neighbour that a struct names exists, is known in time, and is not half of a surrogate
+    /// pair.
     fn check_origins(&self) -> Result<(), Refusal> {
         let mut waits: Vec<Vec<Wait>> = Vec::new();
         for origin in &self.update.origins {
-            if !self.new[origin.section] {
-                continue;
-            }
             let Id { client, clock } = origin.target;
             if let Some(known) = self.known(client).filter(|known| clock < known.next) {
                 check_neighbour(origin, &known.lows, known.collected.contains(clock))?;
