@@ -140,6 +140,8 @@ export class Ladder {
     this.modeAt = 0;
     this.pollOkAt = -1;
     this.rungOk = false;
+    /** When a held request was last answered. */
+    this.holdOkAt = -1;
     this.portal = false;
     /** @type {Verdict | null} why a lower rung is in use */
     this.verdict = null;
@@ -352,7 +354,8 @@ export class Ladder {
 
   enterHold() {
     this.enter(HOLD);
-    this.rungOk = false;
+    // Proven beside the stream that failed just now.
+    this.rungOk = this.holdOkAt >= 0 && this.now - this.holdOkAt <= this.timing.hello;
     this.holdFirst = true;
     this.instants = 0;
     this.sendHold();
@@ -820,11 +823,7 @@ export class Ladder {
     this.takeAdvice(input.advice);
     switch (this.mode) {
       case CONNECTING:
-        if (this.judging) return this.lower("hold", this.failedHow ?? "mute");
-        if (this.log.cuts(this.now).length >= this.timing.cutCount) return this.lowerForCuts();
-        if (input.more) return this.pollNow();
-        this.timers.set("hedge", this.now + this.timing.hedgeEvery);
-        break;
+        return this.hedgeOk(input);
       case STREAM:
         if (this.verifying && input.fresh > 0) return this.mute();
         this.clearAhead();
@@ -855,6 +854,14 @@ export class Ladder {
       default:
         break;
     }
+  }
+
+  /** The server is reachable beside the stream. @param {{ more: boolean }} input */
+  hedgeOk(input) {
+    if (this.judging) return this.lower("hold", this.failedHow ?? "mute");
+    if (this.log.cuts(this.now).length >= this.timing.cutCount) return this.lowerForCuts();
+    if (input.more) return this.pollNow();
+    this.timers.set("hedge", this.now + this.timing.hedgeEvery);
   }
 
   /** Counts the stable time of a lower rung. */
@@ -912,9 +919,27 @@ export class Ladder {
     else this.lower("hold", "cut", { ageMs, waitMs: Math.min(waitMs, this.timing.hold) });
   }
 
+  /**
+   * News beside a stream that is slow to prove itself: polls, and once, when it
+   * looks bad for the stream, a short held request, so that the next rung is
+   * proven when it is needed.
+   */
+  hedge() {
+    if (this.held) return;
+    const first = this.candidates()[0];
+    const proven = first && this.holdOkAt >= first.openedAt;
+    if (!first || proven || this.pollOkAt < first.openedAt || this.polling) return this.pollNow();
+    this.rungOk = false;
+    this.requestHold();
+  }
+
   sendHold() {
     this.timers.delete("hold");
     if (this.held || this.mode !== HOLD) return;
+    this.requestHold();
+  }
+
+  requestHold() {
     // One short request first: only its answer proves that held requests pass.
     const long = this.holdFirst ? this.timing.holdFirst : this.timing.hold;
     const waitMs = Math.min(this.rungOk ? long : this.timing.holdProof, this.learnedWait ?? this.timing.hold);
@@ -937,6 +962,8 @@ export class Ladder {
     if (this.rungOk) this.holdFirst = false;
     this.rungOk = true;
     this.steady();
+    this.holdOkAt = this.now;
+    if (this.mode === CONNECTING) return this.hedgeOk(input);
     if (this.mode !== HOLD) return;
     this.takeAdvice(input.advice);
     if (input.advice?.mode === "poll") return this.lower("poll", "advice", { why: input.advice.why });
@@ -952,6 +979,7 @@ export class Ladder {
     if (this.held?.id !== input.id) return;
     const age = this.now - this.held.at;
     this.held = null;
+    if (this.mode === CONNECTING) return this.pollNow();
     if (this.mode !== HOLD) return;
     if (input.retryAfterMs) this.notBefore = this.now + input.retryAfterMs;
     if (input.kind === "nonce") return this.cached(null);
@@ -1072,7 +1100,7 @@ export class Ladder {
         }
         break;
       case "hedge":
-        if (this.mode === CONNECTING) this.pollNow();
+        if (this.mode === CONNECTING) this.hedge();
         break;
       case "reopen":
         if (this.mode === CONNECTING) {
@@ -1080,7 +1108,7 @@ export class Ladder {
           this.judging = false;
           this.failedHow = null;
           this.open("first", this.usePad);
-          if (this.forced !== "stream" && !this.polling && !this.timers.has("hedge")) {
+          if (this.forced !== "stream" && !this.polling && !this.held && !this.timers.has("hedge")) {
             this.timers.set("hedge", this.now + this.timing.hedge);
           }
         } else if (this.mode === OFFLINE) {
