@@ -42,10 +42,8 @@ test("hedge: without hello after 1.5 s polls bring the news while the stream is 
 test("mute: no hello in 4 s while polls work goes to held requests within 5 s and loses nothing", async () => {
   const tab = openTab({ fault: { mute: true } });
   await tab.publish(50, 100);
-  assert.equal(tab.says().split("/")[1], "hold");
-  assert.match(tab.live.status.reason, /holds streamed data back/);
-  await tab.publish(10, 100);
   assert.equal(tab.says(), "live/hold");
+  assert.match(tab.live.status.reason, /holds streamed data back/);
   await tab.publish(20, 300);
   whole(tab);
   assert.equal(verdict(tab).kind, "mute");
@@ -88,7 +86,7 @@ for (const [name, tick] of [["2 s", 2000], ["1 s", 1000]]) {
 
 test("slow tick: a network that flushes every 20 s is as good as mute", async () => {
   const tab = openTab({ fault: { tick: 20000 } });
-  await tab.publish(60, 100);
+  await tab.publish(50, 100);
   assert.equal(tab.says(), "live/hold");
   whole(tab);
 });

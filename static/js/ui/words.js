@@ -5,9 +5,9 @@
 
 /** @typedef {import("../sync/ladder.js").Status} Status */
 
-/** @param {number} ms since the epoch @returns {string} "14:03" in the reader's own way of writing it */
+/** @param {number} ms since the epoch @returns {string} "14:03" */
 export function clockTime(ms) {
-  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** @param {number} ms @returns {string} "2 s", "1 min" */
