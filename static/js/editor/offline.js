@@ -6,16 +6,16 @@
  */
 export async function register(staticRoot) {
   // Exists in secure contexts only (https, localhost). Elsewhere edits are kept all the same.
-  if (!('serviceWorker' in navigator)) return
+  if (!("serviceWorker" in navigator)) return;
   try {
-    await navigator.serviceWorker.register('/sw.js', { scope: '/edit/' })
-    const ready = await navigator.serviceWorker.ready
+    await navigator.serviceWorker.register("/sw.js", { scope: "/edit/" });
+    const ready = await navigator.serviceWorker.ready;
     const files = performance
-      .getEntriesByType('resource')
+      .getEntriesByType("resource")
       .map((entry) => entry.name)
-      .filter((url) => new URL(url).pathname.startsWith(`${staticRoot}/`))
-    ready.active?.postMessage({ keep: location.href, staticRoot, files })
+      .filter((url) => new URL(url).pathname.startsWith(`${staticRoot}/`));
+    ready.active?.postMessage({ keep: location.href, staticRoot, files });
   } catch (error) {
-    console.info('halley: edit pages will not open offline', error)
+    console.info("halley: edit pages will not open offline", error);
   }
 }

@@ -10,23 +10,23 @@
 export function createPanes(body, writeTab, previewTab, onShow = () => {}) {
   /** @param {'write' | 'preview'} pane */
   function show(pane) {
-    body.dataset.pane = pane
+    body.dataset.pane = pane;
     for (const [tab, name] of /** @type {const} */ ([
-      [writeTab, 'write'],
-      [previewTab, 'preview'],
+      [writeTab, "write"],
+      [previewTab, "preview"],
     ])) {
-      tab?.setAttribute('aria-pressed', String(name === pane))
+      tab?.setAttribute("aria-pressed", String(name === pane));
     }
-    onShow(pane)
+    onShow(pane);
   }
-  const write = () => show('write')
-  const preview = () => show('preview')
-  writeTab?.addEventListener('click', write)
-  previewTab?.addEventListener('click', preview)
-  show('write')
+  const write = () => show("write");
+  const preview = () => show("preview");
+  writeTab?.addEventListener("click", write);
+  previewTab?.addEventListener("click", preview);
+  show("write");
   return () => {
-    writeTab?.removeEventListener('click', write)
-    previewTab?.removeEventListener('click', preview)
-    delete body.dataset.pane
-  }
+    writeTab?.removeEventListener("click", write);
+    previewTab?.removeEventListener("click", preview);
+    delete body.dataset.pane;
+  };
 }

@@ -29,8 +29,8 @@ import {
   startCompletion,
   temporarilySetTabFocusMode,
   yCollab,
-} from '../../vendor/editor.js'
-import { caretListener, remoteCarets } from './carets.js'
+} from "../../vendor/editor.js";
+import { caretListener, remoteCarets } from "./carets.js";
 import {
   cycleHeading,
   indent,
@@ -43,11 +43,11 @@ import {
   toggleList,
   toggleMarker,
   toggleQuote,
-} from './commands.js'
-import { wikiCompletion } from './complete.js'
-import { highlighting, wikiLinkSyntax } from './highlight.js'
-import { driftGuard, fromDocument, textLimit, wellFormedInput } from './input.js'
-import { diffText } from './text.js'
+} from "./commands.js";
+import { wikiCompletion } from "./complete.js";
+import { highlighting, wikiLinkSyntax } from "./highlight.js";
+import { driftGuard, fromDocument, textLimit, wellFormedInput } from "./input.js";
+import { diffText } from "./text.js";
 
 /**
  * @typedef {object} ViewOptions
@@ -62,9 +62,9 @@ import { diffText } from './text.js'
 
 /** Every command by name: one list for the keys and for the toolbar. */
 export const commands = {
-  bold: toggleMarker('**'),
-  italic: toggleMarker('*'),
-  strike: toggleMarker('~~'),
+  bold: toggleMarker("**"),
+  italic: toggleMarker("*"),
+  strike: toggleMarker("~~"),
   heading: cycleHeading,
   heading1: setHeading(1),
   heading2: setHeading(2),
@@ -72,73 +72,73 @@ export const commands = {
   heading4: setHeading(4),
   link: insertLink,
   wikiLink: insertWikiLink(startCompletion),
-  list: toggleList('bullet'),
-  numbered: toggleList('number'),
-  task: toggleList('task'),
+  list: toggleList("bullet"),
+  numbered: toggleList("number"),
+  task: toggleList("task"),
   quote: toggleQuote,
   code: toggleCode,
   table: insertTable,
-}
+};
 
 /** Keys of the commands, in CodeMirror's notation. @type {Record<string, string>} */
 export const keys = {
-  bold: 'Mod-b',
-  italic: 'Mod-i',
-  strike: 'Mod-Shift-x',
-  heading1: 'Mod-Alt-1',
-  heading2: 'Mod-Alt-2',
-  heading3: 'Mod-Alt-3',
-  heading4: 'Mod-Alt-4',
-  link: 'Mod-k',
-  wikiLink: 'Mod-Shift-k',
-  list: 'Mod-Shift-8',
-  numbered: 'Mod-Shift-7',
-  task: 'Mod-Shift-9',
+  bold: "Mod-b",
+  italic: "Mod-i",
+  strike: "Mod-Shift-x",
+  heading1: "Mod-Alt-1",
+  heading2: "Mod-Alt-2",
+  heading3: "Mod-Alt-3",
+  heading4: "Mod-Alt-4",
+  link: "Mod-k",
+  wikiLink: "Mod-Shift-k",
+  list: "Mod-Shift-8",
+  numbered: "Mod-Shift-7",
+  task: "Mod-Shift-9",
   quote: "Mod-Shift-.",
-  code: 'Mod-e',
-}
+  code: "Mod-e",
+};
 
 /** @param {ViewOptions} options */
 export function createView(options) {
   /** @type {Y.UndoManager | null} */
-  let undoManager = null
+  let undoManager = null;
   /** @type {Y.Text | null} */
-  let shared = null
-  const editable = new Compartment()
-  let writable = true
+  let shared = null;
+  const editable = new Compartment();
+  let writable = true;
   /** @type {Set<() => void>} */
-  const undoListeners = new Set()
-  const tellUndo = () => undoListeners.forEach((listener) => listener())
+  const undoListeners = new Set();
+  const tellUndo = () => undoListeners.forEach((listener) => listener());
 
   const history = {
     /** @param {'undo' | 'redo'} which */
     run(which) {
       try {
-        undoManager?.[which]()
+        undoManager?.[which]();
       } catch (error) {
         // The stored selection may lie in text that is gone for good; the text itself has been changed back.
-        console.warn(`halley: ${which} could not restore the selection`, error)
+        console.warn(`halley: ${which} could not restore the selection`, error);
       }
-      return true
+      return true;
     },
     get canUndo() {
-      return (undoManager?.undoStack.length ?? 0) > 0
+      return (undoManager?.undoStack.length ?? 0) > 0;
     },
     get canRedo() {
-      return (undoManager?.redoStack.length ?? 0) > 0
+      return (undoManager?.redoStack.length ?? 0) > 0;
     },
     /** @param {() => void} listener */
     on(listener) {
-      undoListeners.add(listener)
-      return () => undoListeners.delete(listener)
+      undoListeners.add(listener);
+      return () => undoListeners.delete(listener);
     },
-  }
-  const undo = () => history.run('undo')
-  const redo = () => history.run('redo')
+  };
+  const undo = () => history.run("undo");
+  const redo = () => history.run("redo");
 
   const fixed = [
     // Only "\n" ends a line: texts with CRLF or lone CR must have the same length here as in the shared text.
-    EditorState.lineSeparator.of('\n'),
+    EditorState.lineSeparator.of("\n"),
     options.nonce ? EditorView.cspNonce.of(options.nonce) : [],
     wellFormedInput,
     textLimit(options.onFull),
@@ -151,7 +151,7 @@ export function createView(options) {
     highlightActiveLine(),
     highlightSelectionMatches({ minSelectionLength: 3 }),
     bracketMatching(),
-    placeholder('Write in Markdown …'),
+    placeholder("Write in Markdown …"),
     search({ top: true }),
     markdown({
       base: markdownLanguage,
@@ -165,26 +165,26 @@ export function createView(options) {
     remoteCarets,
     caretListener(options.onMove),
     EditorView.contentAttributes.of({
-      'aria-label': options.label,
-      spellcheck: 'true',
-      autocorrect: 'on',
-      autocapitalize: 'sentences',
+      "aria-label": options.label,
+      spellcheck: "true",
+      autocorrect: "on",
+      autocapitalize: "sentences",
     }),
     Prec.high(
       EditorView.domEventHandlers({
         beforeinput(event) {
-          if (event.inputType === 'historyUndo') return undo()
-          if (event.inputType === 'historyRedo') return redo()
-          return false
+          if (event.inputType === "historyUndo") return undo();
+          if (event.inputType === "historyRedo") return redo();
+          return false;
         },
       }),
     ),
     Prec.high(
       keymap.of([
-        { key: 'Mod-s', preventDefault: true, run: () => (options.onSave(), true) },
-        { key: 'Mod-z', preventDefault: true, run: undo },
-        { key: 'Mod-y', mac: 'Mod-Shift-z', preventDefault: true, run: redo },
-        { key: 'Mod-Shift-z', preventDefault: true, run: redo },
+        { key: "Mod-s", preventDefault: true, run: () => (options.onSave(), true) },
+        { key: "Mod-z", preventDefault: true, run: undo },
+        { key: "Mod-y", mac: "Mod-Shift-z", preventDefault: true, run: redo },
+        { key: "Mod-Shift-z", preventDefault: true, run: redo },
         ...Object.entries(keys).map(([name, key]) => ({
           key,
           preventDefault: true,
@@ -195,17 +195,17 @@ export function createView(options) {
     keymap.of([
       ...completionKeymap,
       ...searchKeymap,
-      { key: 'Enter', run: insertNewlineContinueMarkup },
-      { key: 'Backspace', run: deleteMarkupBackward },
-      { key: 'Tab', run: indent, shift: outdent },
+      { key: "Enter", run: insertNewlineContinueMarkup },
+      { key: "Backspace", run: deleteMarkupBackward },
+      { key: "Tab", run: indent, shift: outdent },
       // Tab stays in the text, so there must be a way out without a mouse: Escape, then Tab.
-      { key: 'Escape', run: temporarilySetTabFocusMode },
+      { key: "Escape", run: temporarilySetTabFocusMode },
       ...defaultKeymap,
     ]),
     options.onUpdate ? EditorView.updateListener.of(options.onUpdate) : [],
-  ]
+  ];
 
-  const view = new EditorView({ parent: options.parent, state: EditorState.create({ extensions: fixed }) })
+  const view = new EditorView({ parent: options.parent, state: EditorState.create({ extensions: fixed }) });
 
   /**
    * @param {Y.Text} text
@@ -213,14 +213,14 @@ export function createView(options) {
    * @param {number} head
    */
   function stateOf(text, anchor, head) {
-    undoManager?.destroy()
-    undoManager = new Y.UndoManager(text)
-    for (const name of ['stack-item-added', 'stack-item-popped', 'stack-cleared']) {
-      undoManager.on(/** @type {any} */ (name), tellUndo)
+    undoManager?.destroy();
+    undoManager = new Y.UndoManager(text);
+    for (const name of ["stack-item-added", "stack-item-popped", "stack-cleared"]) {
+      undoManager.on(/** @type {any} */ (name), tellUndo);
     }
-    shared = text
-    const doc = text.toString()
-    const clip = (/** @type {number} */ pos) => Math.min(pos, doc.length)
+    shared = text;
+    const doc = text.toString();
+    const clip = (/** @type {number} */ pos) => Math.min(pos, doc.length);
     return EditorState.create({
       doc,
       selection: EditorSelection.single(clip(anchor), clip(head)),
@@ -230,26 +230,26 @@ export function createView(options) {
         driftGuard(() => shared?.length ?? 0, repair),
         editable.of(EditorState.readOnly.of(!writable)),
       ],
-    })
+    });
   }
 
   /** Puts into the shared text what is in the view only: text that a person typed must not be lost to a fault. */
   function repair() {
-    if (!shared?.doc) return
-    const text = shared
-    const seen = view.state.doc.sliceString(0, view.state.doc.length, '\n')
-    const edits = diffText(text.toString(), seen)
-    if (edits.length === 0) return
-    console.error('halley: the editor and the shared text had drifted apart; repaired')
-    const { anchor, head } = view.state.selection.main
+    if (!shared?.doc) return;
+    const text = shared;
+    const seen = view.state.doc.sliceString(0, view.state.doc.length, "\n");
+    const edits = diffText(text.toString(), seen);
+    if (edits.length === 0) return;
+    console.error("halley: the editor and the shared text had drifted apart; repaired");
+    const { anchor, head } = view.state.selection.main;
     text.doc?.transact(() => {
       for (const edit of edits) {
-        if (edit.remove > 0) text.delete(edit.at, edit.remove)
-        if (edit.insert !== '') text.insert(edit.at, edit.insert)
+        if (edit.remove > 0) text.delete(edit.at, edit.remove);
+        if (edit.insert !== "") text.insert(edit.at, edit.insert);
       }
-    })
+    });
     // The binding may be what failed, so the state is made anew.
-    view.setState(stateOf(text, anchor, head))
+    view.setState(stateOf(text, anchor, head));
   }
 
   return {
@@ -257,29 +257,33 @@ export function createView(options) {
     history,
     /** @param {Y.Text} text the document to show from now on */
     show(text) {
-      const { anchor, head } = view.state.selection.main
-      const old = view.state.doc.sliceString(0, view.state.doc.length, '\n')
-      const next = text.toString()
+      const { anchor, head } = view.state.selection.main;
+      const old = view.state.doc.sliceString(0, view.state.doc.length, "\n");
+      const next = text.toString();
       // Positions are carried through the difference of the texts: the caret stays at its words.
       const changes = view.state.changes(
-        diffText(old, next).map((edit) => ({ from: edit.at, to: edit.at + edit.remove, insert: edit.insert })),
-      )
-      const scroll = view.scrollDOM.scrollTop
-      view.setState(stateOf(text, changes.mapPos(anchor, 1), changes.mapPos(head, 1)))
-      view.scrollDOM.scrollTop = scroll
-      tellUndo()
+        diffText(old, next).map((edit) => ({
+          from: edit.at,
+          to: edit.at + edit.remove,
+          insert: edit.insert,
+        })),
+      );
+      const scroll = view.scrollDOM.scrollTop;
+      view.setState(stateOf(text, changes.mapPos(anchor, 1), changes.mapPos(head, 1)));
+      view.scrollDOM.scrollTop = scroll;
+      tellUndo();
     },
     /** @param {boolean} yes whether the person may write here */
     setWritable(yes) {
-      writable = yes
+      writable = yes;
       view.dispatch({
         effects: editable.reconfigure(EditorState.readOnly.of(!yes)),
         annotations: fromDocument.of(true),
-      })
+      });
     },
     destroy() {
-      undoManager?.destroy()
-      view.destroy()
+      undoManager?.destroy();
+      view.destroy();
     },
-  }
+  };
 }
