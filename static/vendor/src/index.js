@@ -12,7 +12,7 @@ export {
   StateField,
   Text,
   Transaction,
-} from '@codemirror/state'
+} from "@codemirror/state";
 export {
   Decoration,
   EditorView,
@@ -26,7 +26,7 @@ export {
   placeholder,
   rectangularSelection,
   runScopeHandlers,
-} from '@codemirror/view'
+} from "@codemirror/view";
 export {
   copyLineDown,
   defaultKeymap,
@@ -34,7 +34,7 @@ export {
   indentMore,
   temporarilySetTabFocusMode,
   toggleTabFocusMode,
-} from '@codemirror/commands'
+} from "@codemirror/commands";
 export {
   LanguageDescription,
   LanguageSupport,
@@ -43,23 +43,28 @@ export {
   indentUnit,
   syntaxHighlighting,
   syntaxTree,
-} from '@codemirror/language'
-export { Tag, styleTags, tagHighlighter, tags } from '@lezer/highlight'
+} from "@codemirror/language";
+export { Tag, styleTags, tagHighlighter, tags } from "@lezer/highlight";
 export {
   deleteMarkupBackward,
   insertNewlineContinueMarkup,
   markdown,
   markdownKeymap,
   markdownLanguage,
-} from '@codemirror/lang-markdown'
+} from "@codemirror/lang-markdown";
 export {
   closeSearchPanel,
   highlightSelectionMatches,
   openSearchPanel,
   search,
   searchKeymap,
-} from '@codemirror/search'
-export { autocompletion, completionKeymap, completionStatus, startCompletion } from '@codemirror/autocomplete'
-export * as Y from 'yjs'
-export { ySyncAnnotation, ySyncFacet, yCollab } from 'y-codemirror.next'
-export { codeLanguages } from './languages.js'
+} from "@codemirror/search";
+export {
+  autocompletion,
+  completionKeymap,
+  completionStatus,
+  startCompletion,
+} from "@codemirror/autocomplete";
+export * as Y from "yjs";
+export { ySyncAnnotation, ySyncFacet, yCollab } from "y-codemirror.next";
+export { codeLanguages } from "./languages.js";
