@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { agree, startBrowser } from './harness/browser.mjs'
 import { slowness, temporaryFolder, until } from './harness/processes.mjs'
@@ -23,6 +23,7 @@ describe('on the wire', () => {
     server = await startServer()
     people = await startBrowser()
   })
+  afterEach(() => people.leave())
   after(async () => {
     await people?.close()
     await server?.stop()
@@ -65,7 +66,6 @@ describe('on the wire', () => {
     assert.match(answer, /\n200$/, answer)
     await typing
     assert.equal(await agree(server, 'Page', [a]), 'Uploaded first line.\n\nLast line. Typed in the browser.\n')
-    await people.leave()
   })
 
   it('writes that must not happen are refused with the right status and a sentence', limit, async () => {
@@ -163,7 +163,6 @@ describe('on the wire', () => {
     assert.ok(memory < 400, `${memory} MB`)
     assert.match(await server.raw('Stuck'), /^Still alive/)
     for (const socket of sockets) socket.destroy()
-    await people.leave()
   })
 
   it('SIGTERM ends the server in time with hostile connections open', { timeout: 60_000 * slowness }, async () => {
