@@ -235,6 +235,10 @@ describe('typing without a server', () => {
  * @param {import('./harness/browser.mjs').Editor} editor
  */
 async function stored(editor) {
-  // One write of IndexedDB is under way at most; it has no event that a test could hear.
-  await editor.page.waitForTimeout(1000)
+  await until(async () => /kept in this browser/.test(await editor.saveStatus()), {
+    seconds: 40,
+    what: async () => `the text is kept in this browser; it says '${await editor.saveStatus()}'`,
+  })
+  // The words say that storing works. The last write of it may be under way and has no event to wait for.
+  await editor.page.waitForTimeout(500)
 }

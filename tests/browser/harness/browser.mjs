@@ -316,7 +316,7 @@ export class Editor extends Window {
   /** Names at the carets of others. */
   carets() {
     return this.page.evaluate(() =>
-      [...document.querySelectorAll('#editor .cm-ySelectionInfo, #editor [class*="caret"] [class*="name"], #editor .cm-remote-name')].map(
+      [...document.querySelectorAll('#editor .remote-caret .remote-name')].map(
         (element) => element.textContent ?? '',
       ),
     )
