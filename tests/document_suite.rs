@@ -1,0 +1,9 @@
+//! The document: loading, differences against any state vector, and the three-way merge.
+
+#[path = "gate_suite/editors.rs"]
+#[expect(dead_code, reason = "shared with the tests of the gate")]
+mod editors;
+#[path = "document_suite/lifecycle.rs"]
+mod lifecycle;
+#[path = "document_suite/merge.rs"]
+mod merge;

@@ -1,0 +1,15 @@
+//! The update gate: what it refuses, what it lets through, and that nothing it lets through can
+//! hurt the document.
+
+#[path = "gate_suite/differential.rs"]
+mod differential;
+#[path = "gate_suite/editors.rs"]
+mod editors;
+#[path = "gate_suite/mutants.rs"]
+mod mutants;
+#[path = "gate_suite/real_updates.rs"]
+mod real_updates;
+#[path = "gate_suite/refusals.rs"]
+mod refusals;
+#[path = "gate_suite/wire.rs"]
+mod wire;
