@@ -165,7 +165,8 @@ async fn crash_server_survives_a_disk_without_a_single_free_byte() {
         println!("skipped: mounting a small disk needs root");
         return;
     };
-    full_disk(&disk, &[("HALLEY_FREE_FLOOR_BYTES", "0")], &[507, 503]).await;
+    let settings = [("HALLEY_FREE_FLOOR_BYTES", "0"), ("HALLEY_SEGMENT_BYTES", "8MiB")];
+    full_disk(&disk, &settings, &[507, 503]).await;
 }
 
 /// Writes, fills the disk, reads, frees the disk, writes again; what was acknowledged is there throughout.

@@ -34,6 +34,12 @@ impl Server {
     /// Starts by a command to which the server's arguments are appended, such as a tracer.
     pub fn start_under(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
         let port = free_port();
+        // Our own variables are no settings of the server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HALLEY_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(["serve", "--port", &port.to_string(), "--data"])
             .arg(data)
