@@ -38,17 +38,18 @@ const quickReturn = { shadowFirst: 1000, shadowMax: 4000 }
 /** How long the way back may take: a shadow stream is promoted with the first heartbeat, after 15 s. */
 const returnSeconds = 30
 
-describe('the ladder', () => {
+// Most of each test is waiting for a network's misbehaviour, so several run at once.
+describe('the ladder', { concurrency: 3 }, () => {
   /** @type {Awaited<ReturnType<typeof startServer>>} */
   let server
   /** @type {Awaited<ReturnType<typeof startBrowser>>} */
-  let people
+  let browser
   before(async () => {
     server = await startServer()
-    people = await startBrowser()
+    browser = await startBrowser()
   })
   after(async () => {
-    await people?.close()
+    await browser?.close()
     await server?.stop()
   })
 
@@ -58,12 +59,13 @@ describe('the ladder', () => {
    */
   async function twoPeople(path, networkUrl, timing = quickReturn) {
     await server.put(path, 'Text: ')
+    const people = browser.party()
     const behind = await people.person(networkUrl, { allow: networkNoise })
     await behind.context.addInitScript((overrides) => {
       sessionStorage.setItem('halley.timing', JSON.stringify(overrides))
     }, timing)
     const beside = await people.person(server.url)
-    return { behind, b: await beside.edit(path), seconds: slowness }
+    return { people, behind, b: await beside.edit(path) }
   }
 
   /**
@@ -88,7 +90,7 @@ describe('the ladder', () => {
     it(`behind nginx (${template}) it reaches ${rungs} within 5 s and loses nothing`, { timeout: 90_000 * slowness }, async () => {
       const nginx = await startNginx(template, server.port)
       const path = `Behind nginx ${template}`
-      const { behind, b } = await twoPeople(path, nginx.url)
+      const { people, behind, b } = await twoPeople(path, nginx.url)
       const reader = await behind.read(path)
       const first = await reader.reaches(rungs)
       const a = await behind.edit(path)
@@ -102,7 +104,7 @@ describe('the ladder', () => {
 
   it('behind nginx that breaks off what is silent for 5 s nothing is lost', { timeout: 120_000 * slowness }, async () => {
     const nginx = await startNginx('timeout', server.port)
-    const { behind, b } = await twoPeople('Behind nginx timeout', nginx.url)
+    const { people, behind, b } = await twoPeople('Behind nginx timeout', nginx.url)
     const [a, reader] = [await behind.edit('Behind nginx timeout'), await behind.read('Behind nginx timeout')]
     await a.reaches(['hold', 'poll'], { seconds: 45 })
     await passesBothWays('Behind nginx timeout', { a, b, reader, word: 'timeout', seconds: 8 })
@@ -114,7 +116,7 @@ describe('the ladder', () => {
     it(`behind '${fault}' it goes to ${rungs.join(' or ')}, loses nothing, and returns to the stream afterwards`, { timeout: 180_000 * slowness }, async () => {
       const proxy = await startFaultProxy(server.port, fault)
       const path = `Behind ${fault}`
-      const { behind, b } = await twoPeople(path, proxy.url, { ...quickReturn, ...timing })
+      const { people, behind, b } = await twoPeople(path, proxy.url, { ...quickReturn, ...timing })
       const a = await behind.edit(path)
       const reader = await behind.read(path)
       for (const window of [a, reader]) await window.mark()
@@ -139,7 +141,7 @@ describe('the ladder', () => {
 
   it('a fault that begins on a running stream is noticed, and nothing is lost', { timeout: 180_000 * slowness }, async () => {
     const proxy = await startFaultProxy(server.port)
-    const { behind, b } = await twoPeople('Turned mute', proxy.url)
+    const { people, behind, b } = await twoPeople('Turned mute', proxy.url)
     const [a, reader] = [await behind.edit('Turned mute'), await behind.read('Turned mute')]
     await a.reaches(['stream'])
     await proxy.mode('mute')
@@ -163,7 +165,7 @@ describe('the ladder', () => {
     it(`behind '${fault}' it says that it is offline, demotes nothing, keeps what is typed, and returns`, { timeout: 240_000 * slowness }, async () => {
       const proxy = await startFaultProxy(server.port)
       const path = `Behind ${fault}`
-      const { behind, b } = await twoPeople(path, proxy.url)
+      const { people, behind, b } = await twoPeople(path, proxy.url)
       const [a, reader] = [await behind.edit(path), await behind.read(path)]
       for (const window of [a, reader]) {
         await window.reaches(['stream'])
@@ -196,7 +198,7 @@ describe('the ladder', () => {
 
   it('connections that turn into holes one by one lose nothing', { timeout: 240_000 * slowness }, async () => {
     const proxy = await startFaultProxy(server.port, 'hole 6')
-    const { behind, b } = await twoPeople('Behind hole 6', proxy.url)
+    const { people, behind, b } = await twoPeople('Behind hole 6', proxy.url)
     const [a, reader] = [await behind.edit('Behind hole 6'), await behind.read('Behind hole 6')]
     await a.placeCaret('end')
     await a.type('through-holes ')
@@ -214,7 +216,7 @@ describe('the ladder', () => {
 
   it('two connections are enough for one page', { timeout: 60_000 * slowness }, async () => {
     const proxy = await startFaultProxy(server.port, 'cap 2')
-    const { behind, b } = await twoPeople('Behind cap 2', proxy.url)
+    const { people, behind, b } = await twoPeople('Behind cap 2', proxy.url)
     const a = await behind.edit('Behind cap 2')
     await b.placeCaret('start')
     await b.type('squeezed-in ')
@@ -227,6 +229,7 @@ describe('the ladder', () => {
   })
 
   it('eight windows of one browser on one page all stay live', { timeout: 90_000 * slowness }, async () => {
+    const people = browser.party()
     await server.put('Eight', 'One page, eight windows.')
     const [many, beside] = await Promise.all([people.person(server.url), people.person(server.url)])
     const readers = []
@@ -239,6 +242,7 @@ describe('the ladder', () => {
   })
 
   it('the choice in the address is followed and off means off', { timeout: 60_000 * slowness }, async () => {
+    const people = browser.party()
     await server.put('Chosen', 'Nothing moves.')
     const [anna, beside] = await Promise.all([people.person(server.url), people.person(server.url)])
     /** @type {string[]} */

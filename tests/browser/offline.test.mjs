@@ -20,6 +20,7 @@ describe('typing without a server', () => {
     server = await startServer()
   })
   afterEach(async () => {
+    await people.leave()
     await server.stop()
   })
   after(() => people?.close())
@@ -63,7 +64,6 @@ describe('typing without a server', () => {
     await server.start()
     await a.saved({ seconds: 45 })
     assert.equal(await agree(server, 'Offline', [a]), `Words: before ${typed}reloaded `)
-    await people.leave()
   })
 
   it('a reload that begins without a server and ends with one keeps every character once', { timeout: 120_000 * slowness }, async () => {
@@ -80,7 +80,6 @@ describe('typing without a server', () => {
     await a.ready()
     await a.saved({ seconds: 45 })
     assert.equal(await agree(server, 'Reload', [a]), 'Words: typed into the void ')
-    await people.leave()
   })
 
   it('a browser that crashes with unsent text has it when it is opened again', { timeout: 120_000 * slowness }, async () => {
@@ -99,7 +98,6 @@ describe('typing without a server', () => {
     const b = await again.edit('Crash')
     await b.saved({ seconds: 45 })
     assert.equal(await agree(server, 'Crash', [b]), 'Words: not lost ')
-    await people.leave()
   })
 
   it('a server that is killed again and again while two people type loses and doubles nothing', { timeout: 240_000 * slowness }, async () => {
@@ -126,7 +124,6 @@ describe('typing without a server', () => {
     console.log(`# ${kills} kills while ${letters.length + digits.length} characters were typed`)
     assert.equal(only(text, /[ÄÖÜßÇÑØÅÆŁ]/), letters)
     assert.equal(only(text, /\d/), digits)
-    await people.leave()
   })
 
   it('two windows of one browser on one page do not mix up what is unsent', { timeout: 120_000 * slowness }, async () => {
@@ -155,7 +152,6 @@ describe('typing without a server', () => {
     })
     const text = await agree(server, 'Two tabs', [b], { seconds: 20 })
     assert.equal(text, '[first window ]second window')
-    await people.leave()
   })
 
   it('a login that changed meanwhile loses no text', { timeout: 120_000 * slowness }, async () => {
@@ -181,7 +177,6 @@ describe('typing without a server', () => {
     )
     const raw = await server.raw('Login')
     assert.ok(raw.split('typed as somebody else').length <= 2, raw)
-    await people.leave()
   })
 
   it('a login that changes under an open window loses no text', { timeout: 120_000 * slowness }, async () => {
@@ -195,7 +190,6 @@ describe('typing without a server', () => {
     await a.type('two ')
     await a.saved({ seconds: 30 })
     assert.equal(await agree(server, 'Login changes', [a], { seconds: 20 }), 'Words: one two ')
-    await people.leave()
   })
 
   it('leaving with unsaved text warns, leaving with saved text does not', { timeout: 60_000 * slowness }, async () => {
@@ -221,7 +215,6 @@ describe('typing without a server', () => {
     await a.page.reload().catch(() => {})
     assert.deepEqual(dialogs, ['beforeunload'])
     await server.start()
-    await people.leave()
   })
 
   it('SIGTERM ends every stream and the server within 5 s', { timeout: 60_000 * slowness }, async () => {
@@ -234,7 +227,6 @@ describe('typing without a server', () => {
     assert.ok(took < 5000, `${took} ms`)
     await server.start()
     await a.reaches(['stream'], { seconds: 30 })
-    await people.leave()
   })
 })
 
@@ -243,6 +235,10 @@ describe('typing without a server', () => {
  * @param {import('./harness/browser.mjs').Editor} editor
  */
 async function stored(editor) {
-  // One write of IndexedDB is under way at most; it has no event that a test could hear.
-  await editor.page.waitForTimeout(1000)
+  await until(async () => /kept in this browser/.test(await editor.saveStatus()), {
+    seconds: 40,
+    what: async () => `the text is kept in this browser; it says '${await editor.saveStatus()}'`,
+  })
+  // The words say that storing works. The last write of it may be under way and has no event to wait for.
+  await editor.page.waitForTimeout(500)
 }

@@ -1,6 +1,6 @@
 // Without JavaScript: read, create, edit, merge, delete and undo, in a real browser with scripts off.
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { startBrowser } from './harness/browser.mjs'
 import { slowness } from './harness/processes.mjs'
 import { startServer } from './harness/server.mjs'
@@ -14,6 +14,7 @@ describe('without JavaScript', () => {
     server = await startServer()
     people = await startBrowser()
   })
+  afterEach(() => people.leave())
   after(async () => {
     await people?.close()
     await server?.stop()
@@ -33,7 +34,6 @@ describe('without JavaScript', () => {
     assert.match(await page.content(), /<noscript><meta http-equiv="refresh" content="30"/)
     const font = await page.evaluate(() => getComputedStyle(document.body).fontFamily).catch(() => '')
     if (font) assert.doesNotMatch(font, /^"?Times/)
-    await people.leave()
   })
 
   it('a page is created, written and read', limit, async () => {
@@ -49,7 +49,6 @@ describe('without JavaScript', () => {
     assert.equal(await page.locator('#page h1').innerText(), 'Today')
     assert.equal(await page.locator('#page em').innerText(), 'met')
     assert.match(await server.raw('Notes of today'), /We \*met\*\. ÄÖ 🙂/)
-    await people.leave()
   })
 
   it('two forms that change different places are merged', limit, async () => {
@@ -63,7 +62,6 @@ describe('without JavaScript', () => {
     await b.locator('#edit-form [type="submit"]').click()
     await b.waitForURL(/\/wiki\/Merged/)
     assert.equal((await server.raw('Merged')).trim(), 'ONE\n\ntwo\n\nTHREE')
-    await people.leave()
   })
 
   it('two forms that change the same words keep both and say so', limit, async () => {
@@ -82,7 +80,6 @@ describe('without JavaScript', () => {
     const raw = await server.raw('Conflict')
     assert.match(raw, /Tuesday/)
     assert.match(raw, /Friday/)
-    await people.leave()
   })
 
   it('a form that is saved while a browser types merges into what is being typed', limit, async () => {
@@ -101,7 +98,6 @@ describe('without JavaScript', () => {
     await editor.sees('First line, from the form.')
     await editor.saved()
     assert.equal((await server.raw('Form and editor')).trim(), 'First line, from the form.\n\nLast line. Typed live.')
-    await people.leave()
   })
 
   it('deleting asks, and can be undone', limit, async () => {
@@ -115,6 +111,5 @@ describe('without JavaScript', () => {
     await page.locator('form[action^="/restore/"] [type="submit"], form[action^="/restore/"] button').first().click()
     await page.waitForURL(/\/wiki\/Going/)
     assert.match(await page.locator('#page').innerText(), /Still here/)
-    await people.leave()
   })
 })

@@ -1,6 +1,6 @@
 // The content security policy, and what a page may load.
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { agree, startBrowser } from './harness/browser.mjs'
 import { slowness, until } from './harness/processes.mjs'
 import { startServer } from './harness/server.mjs'
@@ -14,6 +14,7 @@ describe('pages under a strict policy', () => {
     server = await startServer()
     people = await startBrowser()
   })
+  afterEach(() => people.leave())
   after(async () => {
     await people?.close()
     await server?.stop()
@@ -66,7 +67,6 @@ describe('pages under a strict policy', () => {
     }
     await a.saved()
     await agree(server, 'Strict', [a])
-    await people.leave()
   })
 
   it('hostile text stays text in the page, in the preview and in names', limit, async () => {
@@ -97,7 +97,6 @@ describe('pages under a strict policy', () => {
       )
       assert.deepEqual(bad, [])
     }
-    await people.leave()
   })
 
   it('a reader loads no file of the editor', limit, async () => {
@@ -110,7 +109,6 @@ describe('pages under a strict policy', () => {
     await reader.reaches(['stream'])
     assert.deepEqual(asked.filter((path) => /vendor|edit\.js|editor\.css|\/editor\//.test(path)), [])
     assert.ok(asked.some((path) => path.endsWith('/js/page.js')))
-    await people.leave()
   })
 
   it('a page that is open when the server starts anew with other files goes on', limit, async () => {
@@ -125,7 +123,6 @@ describe('pages under a strict policy', () => {
     assert.match(right.headers.get('cache-control') ?? '', /immutable/)
     assert.equal(wrong.status, 200)
     assert.match(wrong.headers.get('cache-control') ?? '', /no-cache/)
-    await people.leave()
   })
 
   it('a changed block is replaced where it stands, without moving what is being read', limit, async () => {
@@ -150,7 +147,6 @@ describe('pages under a strict policy', () => {
     await reader.sees('everything.')
     await reader.page.waitForTimeout(300)
     assert.ok(Math.abs((await place()) - before) <= 2, `moved from ${before} to ${await place()}`)
-    await people.leave()
   })
 
   it('a phone of 390 pixels has no sideways scrolling', limit, async () => {
@@ -164,6 +160,5 @@ describe('pages under a strict policy', () => {
       const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth])
       assert.ok(wide <= seen, `${page.url()}: ${wide} > ${seen}`)
     }
-    await people.leave()
   })
 })

@@ -1,6 +1,6 @@
 // Several people write and read one page at once, on each rung of the ladder, with the same assertions.
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { agree, only, startBrowser } from './harness/browser.mjs'
 import { slowness, until } from './harness/processes.mjs'
 import { startServer } from './harness/server.mjs'
@@ -21,6 +21,7 @@ describe('several people on one page', () => {
     server = await startServer()
     people = await startBrowser()
   })
+  afterEach(() => people.leave())
   after(async () => {
     await people?.close()
     await server?.stop()
@@ -100,7 +101,6 @@ describe('several people on one page', () => {
         await window.assertNeverReloaded()
         assert.equal((await window.live()).rung, live)
       }
-      await people.leave()
     })
   }
 
@@ -117,7 +117,6 @@ describe('several people on one page', () => {
     await a.page.keyboard.press('Control+z')
     const text = await agree(server, 'Undo', [a, b])
     assert.ok(text.includes('theirs') && text.includes('Start') && !text.includes('mine'), text)
-    await people.leave()
   })
 
   it('whoever opens a page while others write has everything', { timeout: 60_000 * slowness }, async () => {
@@ -129,7 +128,6 @@ describe('several people on one page', () => {
     await typing
     assert.equal(await agree(server, 'Late', [a, b]), 'The words keep coming while somebody opens the page and reads it as well.')
     await reader.sees('reads it as well')
-    await people.leave()
   })
 
   it('a name that changes changes for everybody', { timeout: 60_000 * slowness }, async () => {
@@ -145,7 +143,6 @@ describe('several people on one page', () => {
     await a.page.reload()
     await a.ready()
     await until(async () => (await b.people()).some((name) => name.includes('Anna Ångström')), { what: 'the new name is in the list' })
-    await people.leave()
   })
 })
 

@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { agree, startBrowser } from './harness/browser.mjs'
 import { slowness, temporaryFolder, until } from './harness/processes.mjs'
@@ -23,6 +23,7 @@ describe('on the wire', () => {
     server = await startServer()
     people = await startBrowser()
   })
+  afterEach(() => people.leave())
   after(async () => {
     await people?.close()
     await server?.stop()
@@ -65,7 +66,6 @@ describe('on the wire', () => {
     assert.match(answer, /\n200$/, answer)
     await typing
     assert.equal(await agree(server, 'Page', [a]), 'Uploaded first line.\n\nLast line. Typed in the browser.\n')
-    await people.leave()
   })
 
   it('writes that must not happen are refused with the right status and a sentence', limit, async () => {
@@ -113,6 +113,57 @@ describe('on the wire', () => {
       const write = await curl('--path-as-is', '-X', 'PUT', '-d', 'x', '-H', 'Content-Type: text/markdown', '-o', '/dev/null', '-w', '%{http_code}', `${server.url}/api/v1/pages/${path}`)
       assert.ok(['400', '308', '404'].includes(write), `PUT ${path}: ${write}`)
     }
+  })
+
+  it('the program alone in an empty folder serves the welcome page with its styles', limit, async () => {
+    const html = await curl(`${server.url}/`)
+    const styles = [...html.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map((match) => match[1])
+    assert.ok(styles.length > 0, html)
+    for (const style of styles) {
+      const answer = await fetch(server.url + style)
+      assert.equal(answer.status, 200, style)
+      assert.match(answer.headers.get('content-type') ?? '', /text\/css/)
+      assert.ok((await answer.text()).length > 500, style)
+    }
+  })
+
+  it('updates that overflow the stack of an ungated server are refused, and it runs on', limit, async () => {
+    const { id } = await server.put('Bombs', 'Text.\n')
+    const session = await fetch(`${server.url}/_live/pages/${id}/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' },
+      body: '{"client":"bombbombbombbomb"}',
+    })
+    const cookie = session.headers.get('set-cookie')?.split(';')[0] ?? ''
+    const { client_id: own } = await session.json()
+    const number = (/** @type {number} */ value) => {
+      const bytes = []
+      for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128)
+      return [...bytes, value]
+    }
+    const body = [4, ...Buffer.from('body')]
+    /** @param {number} count @param {(index: number) => number[]} part */
+    const many = (count, part) => Array.from({ length: count }, (_, index) => part(index)).flat()
+    const bombs = {
+      'arrays in arrays': [1, 1, ...number(own), 0, 8, 1, ...body, 1, ...many(20_000, () => [117, 1]), 127, 0],
+      'clients without structs': [...number(60_000), ...many(60_000, (index) => [0, ...number(index + 1), 0]), 0],
+      // Each type is the parent of the next; then the first is deleted.
+      'types in types': [
+        1, ...number(20_000), ...number(own), 0,
+        ...many(20_000, (index) => (index === 0 ? [7, 1, ...body, 0] : [7, 0, ...number(own), ...number(index - 1), 0])),
+        1, ...number(own), 1, 0, 1,
+      ],
+    }
+    for (const [what, bytes] of Object.entries(bombs)) {
+      const answer = await fetch(`${server.url}/_live/pages/${id}/updates?client=bombbombbombbomb&op=bomb-${bytes.length}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/octet-stream', 'sec-fetch-site': 'same-origin', cookie },
+        body: new Uint8Array(bytes),
+      })
+      const text = await answer.text()
+      assert.ok([409, 413, 422].includes(answer.status), `${what}: ${answer.status} ${text}`)
+    }
+    assert.equal(await server.raw('Bombs'), 'Text.\n')
   })
 
   it('200 silent and stuck connections do not stop anybody else', { timeout: 120_000 * slowness }, async () => {
@@ -163,7 +214,6 @@ describe('on the wire', () => {
     assert.ok(memory < 400, `${memory} MB`)
     assert.match(await server.raw('Stuck'), /^Still alive/)
     for (const socket of sockets) socket.destroy()
-    await people.leave()
   })
 
   it('SIGTERM ends the server in time with hostile connections open', { timeout: 60_000 * slowness }, async () => {

@@ -37,10 +37,20 @@ export const networkNoise = /Failed to load resource|net::ERR_|NetworkError|Fail
 /** Launches Chromium with people in it. */
 export async function startBrowser() {
   const browser = await chromium.launch({ executablePath: executable(), args: flags })
+  return {
+    browser,
+    ...party(browser),
+    /** People who come and leave together; tests that run at the same time have one each. */
+    party: () => party(browser),
+    close: () => browser.close(),
+  }
+}
+
+/** @param {import('playwright-core').Browser} browser */
+function party(browser) {
   /** @type {Person[]} */
   const people = []
   return {
-    browser,
     /**
      * Somebody with a browser of their own.
      * @param {string} url where they know the wiki
@@ -73,7 +83,6 @@ export async function startBrowser() {
       await Promise.all(people.splice(0).map((person) => person.close()))
       assert.deepEqual(complaints, [], 'consoles must be empty')
     },
-    close: () => browser.close(),
   }
 }
 
@@ -307,7 +316,7 @@ export class Editor extends Window {
   /** Names at the carets of others. */
   carets() {
     return this.page.evaluate(() =>
-      [...document.querySelectorAll('#editor .cm-ySelectionInfo, #editor [class*="caret"] [class*="name"], #editor .cm-remote-name')].map(
+      [...document.querySelectorAll('#editor .remote-caret .remote-name')].map(
         (element) => element.textContent ?? '',
       ),
     )

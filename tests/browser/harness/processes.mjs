@@ -39,7 +39,9 @@ export function temporaryFolder(name = 'test') {
  * @param {{ ready: RegExp, env?: Record<string, string>, cwd?: string, seconds?: number }} options
  */
 export async function startProcess(program, args, { ready, env = {}, cwd = root, seconds = 30 }) {
-  const child = spawn(program, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  // Our own variables are no settings of the server.
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HALLEY_')))
+  const child = spawn(program, args, { cwd, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const kill = () => child.kill('SIGKILL')
   undo.add(kill)
   let log = ''
