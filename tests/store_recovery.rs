@@ -53,6 +53,22 @@ async fn everything_is_there_after_closing_and_after_a_crash() {
 }
 
 #[tokio::test]
+async fn many_short_lives_leave_a_journal_that_reads_from_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    for life in 0..6 {
+        let store = open(dir.path());
+        model.check(&store, &format!("life {life}"));
+        assert_eq!(store.health().recovered, None, "life {life}");
+        if life % 2 == 0 {
+            model.append(&store, 1, vec![entry(life, 10)]).await;
+        }
+    }
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    model.check(&open(dir.path()), "replayed from the beginning");
+}
+
+#[tokio::test]
 async fn ten_thousand_small_appends_come_back_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -82,8 +82,8 @@ impl Writer {
         let result = catch_unwind(AssertUnwindSafe(|| self.work()));
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.fail(error.to_string()),
-            Err(_) => shared.fail("the writer panicked".into()),
+            Ok(Err(error)) => shared.fail(&error.to_string()),
+            Err(_) => shared.fail("the writer panicked"),
         }
         drop(shared.queue.close());
         shared.abandon.store(true, Ordering::Relaxed);
@@ -165,7 +165,8 @@ impl Writer {
 
     fn start_checkpoint(&mut self) -> Result<(), StoreError> {
         let due = self.journal.end() >= self.checkpoint_at;
-        if self.checkpoint.is_some() || !(due || !self.waiting_for_checkpoint.is_empty()) {
+        let wanted = due || !self.waiting_for_checkpoint.is_empty();
+        if self.checkpoint.is_some() || !wanted {
             return Ok(());
         }
         self.applier.settle()?;
@@ -178,12 +179,13 @@ impl Writer {
         let plan = checkpoint::Plan {
             position: self.journal.end(),
             sum: self.applier.sum,
+            prev: self.journal.prev(),
             kv: Arc::clone(&self.applier.kv),
         };
         let shared = Arc::clone(&self.shared);
         let thread =
             std::thread::Builder::new().name("halley-checkpoint".into()).spawn(move || {
-                let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, plan)));
+                let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, &plan)));
                 let made = made
                     .unwrap_or_else(|_| Err(StoreError::Damaged("the checkpoint panicked".into())));
                 // Refused only when the store is closing.
