@@ -2,6 +2,8 @@
 //!
 //! The children are this test binary itself, started with `HALLEY_CRASH_DIR`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
 mod store_support;
 
 use std::collections::{HashMap, HashSet};

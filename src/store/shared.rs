@@ -160,6 +160,14 @@ impl Shared {
         !low
     }
 
+    /// Makes the next [`Self::has_space`] ask the file system, unless it was full a moment ago.
+    pub fn look_again(&self) {
+        let mut space = lock(&self.space);
+        if !space.low {
+            space.looked = None;
+        }
+    }
+
     /// The disk refused space although the floor was not reached.
     pub fn say_full(&self) {
         let mut space = lock(&self.space);

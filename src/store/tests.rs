@@ -11,6 +11,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 
 use super::disk::{Disk, RealDisk, Synced};
+use super::kv::{self, Kv, space};
+use super::pages::page_key;
 use super::{Change, Expect, Head, LogEntry, Options, Store, StoreError, Table};
 use crate::page::{PageId, Revision};
 
@@ -247,4 +249,65 @@ async fn below_the_floor_writes_are_refused_until_there_is_space_again() {
     }
     let revision = store.append(PAGE, vec![entry(3)]).await.unwrap();
     assert_eq!(revision.0, accepted as u64 + 1);
+}
+
+/// A way to change sled behind the store's back.
+type Meddling = (&'static str, fn(&Kv) -> Result<(), StoreError>);
+
+const MEDDLINGS: &[Meddling] = &[
+    ("a lost record", |kv| kv.remove(Table::Names.space(), b"a")),
+    ("an older record", |kv| kv.put(Table::Names.space(), b"b", b"old")),
+    ("a record that was removed", |kv| kv.put(Table::Names.space(), b"c", b"back")),
+    ("a lost end of a log", |kv| {
+        let last = kv.last_key(space::LOG, &PAGE.0.to_be_bytes(), &page_key(PAGE.0, u64::MAX))?;
+        kv.remove(space::LOG, &last.unwrap())
+    }),
+    ("a lost middle of a log", |kv| {
+        let keys = kv.keys(space::LOG, &PAGE.0.to_be_bytes())?;
+        kv.remove(space::LOG, &keys[keys.len() / 2])
+    }),
+    ("a lost log", |kv| {
+        for key in kv.keys(space::LOG, &PAGE.0.to_be_bytes())? {
+            kv.remove(space::LOG, &key)?;
+        }
+        Ok(())
+    }),
+    ("a lost piece", |kv| {
+        let pieces = kv.keys(space::PIECES, &[])?;
+        kv.remove_raw_for_test(&pieces[3])
+    }),
+    ("no mark", |kv| kv.remove(space::STORE, b"applied")),
+];
+
+#[tokio::test]
+async fn what_sled_loses_without_noticing_is_found_and_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for number in 0..1_000 {
+        store.append(PAGE, vec![entry(number)]).await.unwrap();
+    }
+    for (key, value) in [("a", "1"), ("b", "old"), ("b", "new"), ("c", "x"), ("large", "y")] {
+        let value = if key == "large" { &value.repeat(100_000) } else { value };
+        store.change(vec![put(key, Expect::Anything, value)]).await.unwrap();
+    }
+    let gone = Change { value: None, ..put("c", Expect::Anything, "") };
+    store.change(vec![gone]).await.unwrap();
+    let read = |store: &Store| {
+        let records = store.list(Table::Names, &[], None, 100).unwrap();
+        (records, store.read_log(PAGE, Revision(0), usize::MAX).unwrap())
+    };
+    let expected = read(&store);
+    drop(store);
+    for (name, meddle) in MEDDLINGS {
+        let kv = kv::open(&dir.path().join("sled"), 1 << 20, Arc::new(RealDisk)).unwrap();
+        meddle(&kv).unwrap();
+        kv.barrier().unwrap();
+        kv.close();
+        let (store, _) = open(dir.path());
+        assert!(store.health().recovered.is_some(), "{name} was not noticed");
+        assert!(read(&store) == expected, "{name}: not what was written");
+    }
+    let (store, _) = open(dir.path());
+    assert_eq!(store.health().recovered, None);
+    assert!(read(&store) == expected);
 }

@@ -115,7 +115,8 @@ impl Writer {
                 }
             }
             self.commit(group)?;
-            self.applier.housekeep()?;
+            let shared = Arc::clone(&self.shared);
+            shared.watched(|| self.applier.housekeep())?;
             if closing {
                 return self.close();
             }
@@ -129,6 +130,10 @@ impl Writer {
         if group.is_empty() {
             group.answer();
             return Ok(());
+        }
+        let grows = !self.journal.has_room(group.bytes().len() as u64);
+        if grows {
+            self.shared.look_again();
         }
         if !self.shared.has_space() {
             group.refuse();
@@ -150,7 +155,7 @@ impl Writer {
         shared.watched(|| self.journal.sync(disk))?;
         shared.durable.store(self.journal.end(), Ordering::Release);
         self.publish_numbers();
-        group.apply(&mut self.applier)?.answer();
+        shared.watched(|| group.apply(&mut self.applier))?.answer();
         Ok(())
     }
 
@@ -169,7 +174,15 @@ impl Writer {
         if self.checkpoint.is_some() || !wanted {
             return Ok(());
         }
-        self.applier.settle()?;
+        if !self.shared.has_space() {
+            for reply in self.waiting_for_checkpoint.drain(..) {
+                let _ = reply.send(Err(StoreError::DiskFull));
+            }
+            // Looked at again when more is written, which needs space as well.
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.watched(|| self.applier.settle())?;
         match self.journal.roll() {
             Ok(()) => {}
             // Without a new segment less can be cut, which is no reason to stop.
@@ -182,7 +195,6 @@ impl Writer {
             prev: self.journal.prev(),
             kv: Arc::clone(&self.applier.kv),
         };
-        let shared = Arc::clone(&self.shared);
         let thread =
             std::thread::Builder::new().name("halley-checkpoint".into()).spawn(move || {
                 let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, &plan)));

@@ -1,4 +1,5 @@
 //! A plain model of what a store must hold, and ways to copy and break its directory.
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
