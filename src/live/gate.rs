@@ -16,6 +16,7 @@ mod wire;
 use std::collections::BTreeMap;
 
 use self::ranges::Ranges;
+use self::wire::Deletion;
 
 /// Why an update is refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,22 +188,34 @@ impl GateState {
             }
             client.next = section.end;
             client.lows.extend(section.lows);
-            for (start, end) in section.deleted.iter() {
-                client.deleted.insert(start, end);
-            }
-            for (start, end) in section.collected.iter() {
-                client.collected.insert(start, end);
+            client.deleted.extend(section.deleted.as_slice());
+            client.collected.extend(section.collected.as_slice());
+        }
+        for deletions in update.deletions.chunk_by(|one, next| one.client == next.client) {
+            if let Some(client) = self.clients.get_mut(&deletions[0].client) {
+                client.delete(deletions);
             }
         }
-        for deletion in update.deletions {
-            let Some(client) = self.clients.get_mut(&deletion.client) else { continue };
-            let (start, end) = (deletion.start, deletion.end.min(client.next));
-            client.deleted.insert(start, end);
-            let first = client.lows.partition_point(|&low| low < start);
-            let last = client.lows.partition_point(|&low| low < end);
-            if first < last {
-                client.lows.drain(first..last);
-            }
+    }
+}
+
+impl Client {
+    /// Deletes sorted ranges. Each step is linear in what is known, whatever the ranges are.
+    fn delete(&mut self, deletions: &[Deletion]) {
+        let ranges: Vec<_> = deletions
+            .iter()
+            .map(|deletion| (deletion.start, deletion.end.min(self.next)))
+            .filter(|(start, end)| start < end)
+            .collect();
+        self.deleted.extend(&ranges);
+        let (Some(&(start, _)), Some(&(_, end))) = (ranges.first(), ranges.last()) else { return };
+        let first = self.lows.partition_point(|&low| low < start);
+        if self.lows.get(first).is_some_and(|&low| low < end) {
+            let mut rest = ranges.iter().copied().peekable();
+            self.lows.retain(|&low| {
+                while rest.next_if(|&(_, end)| end <= low).is_some() {}
+                rest.peek().is_none_or(|&(start, _)| low < start)
+            });
         }
     }
 }
