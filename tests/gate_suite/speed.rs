@@ -8,7 +8,6 @@ use halley::live::document::Document;
 use halley::live::gate::GateState;
 
 use crate::editors::{Editor, seeded};
-use crate::wire;
 
 fn measure(name: &str, bytes: usize, mut work: impl FnMut()) {
     let mut rounds = 1_u32;
@@ -57,21 +56,5 @@ fn speed() {
         gate.check(&update, &|_| true).unwrap();
         measure(name, update.len(), || drop(black_box(gate.check(&update, &|_| true))));
         gate.accept(&update);
-    }
-}
-
-/// What the gate lets through but costs yrs much: many writers at one place.
-#[test]
-#[ignore = "prints figures, asserts nothing"]
-fn crowded() {
-    for structs in [1_000, 5_000, 20_000] {
-        let mut document = Document::new();
-        for client in [5, 6, 7] {
-            let items = (0..structs).map(|_| wire::text("x")).collect();
-            let update = wire::write(client, 0, items);
-            let start = Instant::now();
-            document.apply(&update).unwrap();
-            println!("{structs} structs of client {client}: {:?}", start.elapsed());
-        }
     }
 }
