@@ -35,7 +35,7 @@ pub(super) fn find(text: &str, from: usize) -> Option<(Range<usize>, &'static st
         let host = text.get(at + scheme..end).unwrap_or_default();
         let valid = match before {
             "" => host.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '['),
-            _ => host[4..].contains(|c: char| c.is_alphanumeric()),
+            _ => host.get(4..).is_some_and(|rest| rest.contains(char::is_alphanumeric)),
         };
         let valid = valid && (!starts(bytes, at, b"mailto:") || host.contains('@'));
         if free && valid && end - at <= MAX_BYTES {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use pulldown_cmark::{Alignment, BlockQuoteKind, CodeBlockKind, CowStr, LinkType, Tag, TagEnd};
 
 use super::autolink;
+use super::clean::CLASSES;
 use super::collect::{Gathered, Piece};
 use super::context::{Decisions, Footnote, WikiLink};
 use super::highlight::{Highlighter, label, language};
@@ -19,6 +20,9 @@ pub(super) const MAX_DEPTH: usize = 100;
 /// Depth that is kept free for elements that come in twos and threes (`pre`, `code`, `span`).
 const SPARE: usize = 6;
 
+/// Longest title or description, in bytes.
+const MAX_ATTRIBUTE: usize = 1_000;
+
 /// An element that is open in the output.
 struct Open {
     name: &'static str,
@@ -31,10 +35,6 @@ pub(super) struct Writer<'b, 'a> {
     block: &'b Gathered<'a>,
     decisions: &'b Decisions,
     highlighter: &'b mut Highlighter,
-    /// The source, for the lines of task markers.
-    source: &'b str,
-    /// Where the block's first line starts in the source.
-    line_start: usize,
     out: String,
     stack: Vec<Open>,
     /// For each open Markdown container: the stack's height before it.
@@ -46,6 +46,7 @@ pub(super) struct Writer<'b, 'a> {
     next_reference: usize,
     next_definition: usize,
     next_coloured: usize,
+    next_task: usize,
     alignments: Vec<Alignment>,
     in_head: bool,
     cell: usize,
@@ -53,20 +54,16 @@ pub(super) struct Writer<'b, 'a> {
 }
 
 impl<'b, 'a> Writer<'b, 'a> {
-    /// A writer for `block`, whose first line starts at byte `line_start` of `source`.
+    /// A writer for `block`.
     pub fn new(
         block: &'b Gathered<'a>,
         decisions: &'b Decisions,
         highlighter: &'b mut Highlighter,
-        source: &'b str,
-        line_start: usize,
     ) -> Self {
         Self {
             block,
             decisions,
             highlighter,
-            source,
-            line_start,
             out: String::with_capacity(2 * block.text.len() + 64),
             stack: Vec::new(),
             frames: Vec::new(),
@@ -76,6 +73,7 @@ impl<'b, 'a> Writer<'b, 'a> {
             next_reference: 0,
             next_definition: 0,
             next_coloured: 0,
+            next_task: 0,
             alignments: Vec::new(),
             in_head: false,
             cell: 0,
@@ -103,6 +101,8 @@ impl<'b, 'a> Writer<'b, 'a> {
                 }
                 Piece::Start(tag) => self.start(tag, at),
                 Piece::End(tag) => self.end(*tag),
+                Piece::FootnoteReference(_) => self.footnote_reference(),
+                Piece::Task(done, _) => self.task(*done),
                 _ if self.mute.is_some() => {}
                 Piece::Text(range) => self.text(&block.text[range.clone()]),
                 Piece::Code(code) => {
@@ -110,11 +110,9 @@ impl<'b, 'a> Writer<'b, 'a> {
                     push_escaped(&mut self.out, code);
                     self.out.push_str("</code>");
                 }
-                Piece::FootnoteReference(_) => self.footnote_reference(),
                 Piece::SoftBreak => self.out.push('\n'),
                 Piece::HardBreak => self.out.push_str("<br>\n"),
                 Piece::Rule => self.out.push_str("<hr>"),
-                Piece::Task(done, place) => self.task(*done, *place),
             }
         }
         self.close_to(0);
@@ -173,7 +171,7 @@ impl<'b, 'a> Writer<'b, 'a> {
             Tag::Heading { level, .. } => {
                 let name = ["h1", "h2", "h3", "h4", "h5", "h6"][*level as usize - 1];
                 let mut id = String::new();
-                if let Some(slug) = self.decisions.headings.get(self.next_heading) {
+                if let Some(slug) = self.heading_slug() {
                     let _ = write!(id, " id=\"{ID_PREFIX}{slug}\"");
                 }
                 self.open(name, &id);
@@ -190,7 +188,9 @@ impl<'b, 'a> Writer<'b, 'a> {
                 self.open("div", &format!(" class=\"alert alert-{class}\""));
                 self.frame();
                 self.open("p", " class=\"alert-title\"");
-                self.out.push_str(title);
+                if self.mute.is_none() {
+                    self.out.push_str(title);
+                }
                 self.end_frame();
             }
             Tag::List(None) => self.open("ul", ""),
@@ -260,7 +260,7 @@ impl<'b, 'a> Writer<'b, 'a> {
     fn end(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::Heading(_) => {
-                if let Some(slug) = self.decisions.headings.get(self.next_heading)
+                if let Some(slug) = self.heading_slug()
                     && self.mute.is_none()
                     && !self.within("a")
                 {
@@ -295,6 +295,12 @@ impl<'b, 'a> Writer<'b, 'a> {
         ) {
             self.out.push('\n');
         }
+    }
+
+    /// The present heading's id, if it has one.
+    fn heading_slug(&self) -> Option<&'b str> {
+        let slug = self.decisions.headings.get(self.next_heading)?;
+        (!slug.is_empty()).then_some(slug.as_str())
     }
 
     fn link(&mut self, link_type: LinkType, url: &str, title: &str) {
@@ -381,10 +387,10 @@ impl<'b, 'a> Writer<'b, 'a> {
                 self.out.push_str("<img src=\"");
                 push_href(&mut self.out, url);
                 self.out.push_str("\" alt=\"");
-                push_escaped(&mut self.out, &alt);
+                push_escaped(&mut self.out, short(&alt));
                 if !title.is_empty() {
                     self.out.push_str("\" title=\"");
-                    push_escaped(&mut self.out, title);
+                    push_escaped(&mut self.out, short(title));
                 }
                 self.out.push_str("\">");
             }
@@ -442,9 +448,12 @@ impl<'b, 'a> Writer<'b, 'a> {
         self.out.push('\n');
     }
 
-    fn task(&mut self, done: bool, place: usize) {
-        let before = self.source.get(self.line_start..place).unwrap_or_default();
-        let line = before.bytes().filter(|b| *b == b'\n').count();
+    fn task(&mut self, done: bool) {
+        let line = self.decisions.tasks.get(self.next_task).copied().unwrap_or_default();
+        self.next_task += 1;
+        if self.mute.is_some() {
+            return;
+        }
         let (checked, name) = if done { (" checked", "Done") } else { ("", "Not done") };
         let _ = write!(
             self.out,
@@ -456,6 +465,9 @@ impl<'b, 'a> Writer<'b, 'a> {
         let reference = self.decisions.references.get(self.next_reference);
         self.next_reference += 1;
         let Some(&(Footnote { number, .. }, count)) = reference else { return };
+        if self.mute.is_some() {
+            return;
+        }
         let id = reference_id(number, count);
         if self.within("a") {
             let _ = write!(self.out, "<sup class=\"footnote-ref\" id=\"{id}\">{number}</sup>");
@@ -477,7 +489,9 @@ impl<'b, 'a> Writer<'b, 'a> {
             false => String::new(),
         };
         self.open("div", &format!(" class=\"footnote\"{id}"));
-        let _ = write!(self.out, "<span class=\"footnote-number\">{}.</span> ", note.number);
+        if self.mute.is_none() {
+            let _ = write!(self.out, "<span class=\"footnote-number\">{}.</span> ", note.number);
+        }
         // The way back is shown once, at the definition that references lead to.
         self.definition
             .push(Footnote { references: if first { note.references } else { 0 }, ..note });
@@ -595,6 +609,11 @@ impl<'b, 'a> Writer<'b, 'a> {
             Kind::Inline if name == "a" && !self.fit("a", &["td", "th", "caption"]) => return,
             _ => {}
         }
+        if name == "tr" && self.stack.last().is_some_and(|open| open.name == "table") {
+            // The parser would add it unseen, and one level of depth with it.
+            self.out.push_str("<tbody>");
+            self.stack.push(Open { name: "tbody", raw: true });
+        }
         if name == "img" {
             return self.raw_image(attributes);
         }
@@ -621,7 +640,10 @@ impl<'b, 'a> Writer<'b, 'a> {
                 && name.starts_with(|c: char| c.is_ascii_alphabetic());
             let again =
                 attributes[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-            if !plain || again || name.eq_ignore_ascii_case("rel") {
+            if !plain || again || value.len() > MAX_ATTRIBUTE || name.eq_ignore_ascii_case("rel") {
+                continue;
+            }
+            if name.eq_ignore_ascii_case("class") && !has_own_class(value) {
                 continue;
             }
             let _ = write!(self.out, " {}=\"", name.to_ascii_lowercase());
@@ -749,6 +771,12 @@ impl<'b, 'a> Writer<'b, 'a> {
 /// Marks the frame of a `[[link]]` that stays text.
 const INVALID: usize = usize::MAX;
 
+/// Whether one of the renderer's own classes is among those of a tag that somebody wrote.
+fn has_own_class(value: &str) -> bool {
+    let own = |class| CLASSES.iter().any(|(_, names)| names.contains(&class));
+    value.split_ascii_whitespace().any(own)
+}
+
 fn is_cell(name: &str) -> bool {
     matches!(name, "td" | "th" | "caption")
 }
@@ -777,7 +805,7 @@ fn link_attributes(target: &Target, title: &str) -> Option<String> {
     }
     if !title.is_empty() {
         attributes.push_str("\" title=\"");
-        push_escaped(&mut attributes, title);
+        push_escaped(&mut attributes, short(title));
     }
     attributes.push('"');
     Some(attributes)
@@ -805,6 +833,11 @@ fn wikilink_attributes(link: &WikiLink) -> String {
     }
     attributes.push('"');
     attributes
+}
+
+/// The beginning of a text that goes into an attribute.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ATTRIBUTE)]
 }
 
 /// Writes `text` with some characters replaced.
