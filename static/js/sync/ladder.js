@@ -146,6 +146,8 @@ export class Ladder {
     this.verdict = null;
     /** A hello deadline has passed and the running poll decides what that means. */
     this.judging = false;
+    /** Another request failed; a beat says whether the network is gone. */
+    this.doubting = false;
     /** @type {"lumped" | "late" | null} how the plain try failed its proof */
     this.failedHow = null;
     /** @type {string | null} a head that the stream has yet to reach */

@@ -50,8 +50,21 @@ export function cached(ladder, stream) {
  * @param {Ladder} ladder
  */
 export function check(ladder) {
+  ladder.doubting = false;
   enter(ladder, CHECKING);
   ladder.timers.delete("watchdog");
+  ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
+  ladder.out.push({ do: "beat", timeoutMs: ladder.timing.beatTimeout });
+}
+
+/**
+ * Something else failed while the stream seems well: ask, without calling the
+ * stream mute when there is an answer.
+ * @param {Ladder} ladder
+ */
+export function doubt(ladder) {
+  if (ladder.doubting) return;
+  ladder.doubting = true;
   ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
   ladder.out.push({ do: "beat", timeoutMs: ladder.timing.beatTimeout });
 }
@@ -80,6 +93,11 @@ export function takeBeat(ladder, ok, head) {
     if (ok) mute(ladder);
     else goOffline(ladder);
     return;
+  }
+  if (ladder.doubting) {
+    ladder.doubting = false;
+    ladder.timers.delete("check");
+    if (!ok && ladder.mode === STREAM) return goOffline(ladder);
   }
   if (!ok) return;
   heard(ladder);

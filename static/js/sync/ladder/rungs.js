@@ -63,7 +63,10 @@ export function choose(ladder, forced) {
  * @param {Mode} mode
  */
 export function enter(ladder, mode) {
-  if (mode !== ladder.mode) ladder.modeAt = ladder.now;
+  if (mode !== ladder.mode) {
+    ladder.modeAt = ladder.now;
+    ladder.doubting = false;
+  }
   ladder.mode = mode;
 }
 
@@ -152,6 +155,7 @@ export function goOffline(ladder) {
   const scheduled = ladder.mode === CONNECTING ? ladder.timers.get("reopen") : undefined;
   closeAll(ladder);
   ladder.timers.clear();
+  ladder.doubting = false;
   ladder.judging = false;
   clearAhead(ladder);
   if (ladder.silentSince === null) ladder.silentSince = ladder.lastHeard || ladder.now;
