@@ -512,3 +512,17 @@ test("a failed save beside a good stream is asked about, and neither interrupts 
   await tab.clock.advance(8 * SECOND);
   assert.notEqual(tab.live.status.state, "live", "no answer: the network is gone, long before the watchdog");
 });
+
+for (const forced of [null, "hold", "poll"]) {
+  test(`refused (${forced ?? "auto"}): a page that is gone is not called offline, is asked for seldom, and comes back`, async () => {
+    const tab = openTab({ forced, fault: { refuse: 404 } });
+    await tab.clock.advance(MINUTE);
+    assert.equal(tab.says(), "off/off");
+    assert.match(tab.live.status.reason, /deleted/);
+    assert.ok(tab.server.requests.length < 60, `${tab.server.requests.length}`);
+    assert.equal(verdict(tab), null);
+    tab.server.fault.refuse = 0;
+    await tab.clock.advance(40 * SECOND);
+    assert.match(tab.live.status.state, /live|refreshing/);
+  });
+}

@@ -142,6 +142,8 @@ export class Ladder {
     /** When a held request was last answered. */
     this.holdOkAt = -1;
     this.portal = false;
+    /** The server answered, and the answer was no. */
+    this.refused = false;
     /** @type {Verdict | null} why a lower rung is in use */
     this.verdict = null;
     /** A hello deadline has passed and the running poll decides what that means. */

@@ -8,7 +8,7 @@ import { covers } from "../cursor.js";
 import { CHECKING, CONNECTING, HOLD, OFF, OFFLINE, POLL, STREAM } from "../states.js";
 import { check, clearAhead, doubt, takeBeat } from "./faults.js";
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
-import { active, connect, enter, goOffline, heard, retryNow } from "./rungs.js";
+import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
 import { candidates, close, closeAll, closeHold, failProof, helloMissing, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -97,8 +97,8 @@ export function take(ladder, input) {
       active(ladder);
       break;
     case "heard":
-      heard(ladder);
-      if (ladder.mode === OFFLINE) retryNow(ladder);
+      if (ladder.mode === OFFLINE) retrySooner(ladder);
+      else heard(ladder);
       break;
     case "failed":
       if (ladder.mode === STREAM) doubt(ladder);

@@ -7,7 +7,7 @@ import { covers } from "../cursor.js";
 import { CHECKING, HOLD, OFFLINE, POLL, STREAM } from "../states.js";
 import { shadowFailed } from "./around.js";
 import { pollNow, schedulePoll, sendHold } from "./requests.js";
-import { connect, enter, goOffline, heard, lower, retryNow } from "./rungs.js";
+import { connect, enter, goOffline, heard, lower, retrySooner } from "./rungs.js";
 import { candidates, close, closeStreams } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -100,8 +100,12 @@ export function takeBeat(ladder, ok, head) {
     if (!ok && ladder.mode === STREAM) return goOffline(ladder);
   }
   if (!ok) return;
+  if (ladder.mode === OFFLINE) {
+    // A refusal is an answer, but no reason to try sooner.
+    if (head) retrySooner(ladder);
+    return;
+  }
   heard(ladder);
-  if (ladder.mode === OFFLINE) return retryNow(ladder);
   if (ladder.mode === STREAM && head && !ladder.aheadTarget && !covers(ladder.cursor, head)) {
     ladder.aheadTarget = head;
     ladder.timers.set("ahead", ladder.now + ladder.timing.ahead);
