@@ -62,6 +62,9 @@ export {
 export { autocompletion, completionKeymap, completionStatus, startCompletion } from '@codemirror/autocomplete'
 export * as Y from 'yjs'
 export { ySyncAnnotation, ySyncFacet, yCollab } from 'y-codemirror.next'
+export type { DecorationSet, ViewUpdate } from '@codemirror/view'
+export type { Extension, StateEffectType } from '@codemirror/state'
+export type { CompletionContext } from '@codemirror/autocomplete'
 import type { LanguageDescription } from '@codemirror/language'
 
 export declare const codeLanguages: readonly LanguageDescription[]

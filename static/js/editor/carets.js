@@ -20,7 +20,9 @@ import { ROOT } from "./session.js";
 const NAME_MS = 2000;
 
 /** Sets who is shown. */
-const showPeople = StateEffect.define();
+const showPeople = /** @type {import("../../vendor/editor.js").StateEffectType<Person[]>} */ (
+  StateEffect.define()
+);
 
 class CaretWidget extends WidgetType {
   /** @param {Person} person */

@@ -32,7 +32,7 @@ export const MOVED = Object.freeze({ name: "moved" });
 /** Documents kept in the browser for opening offline. */
 const KEEP_DOCS = 20;
 /** Longest pause between a change and the copy that contains it; large documents are copied less often. */
-const COPY_AFTER_MS = 2000;
+const COPY_AFTER_MS = 1000;
 /** A document that was found to differ is not rebuilt more often than this. */
 const REBUILD_PAUSE_MS = 5000;
 /** Rebuilds because of refusals in a row, without one acknowledgement between them, before a person is asked. */
@@ -85,6 +85,7 @@ export class Session {
     this.acked = 0;
     /** The document was built from the server's state. */
     this.genuine = false;
+    this.reachable = true;
     this.closed = false;
     /** @type {Store} */
     this.store = new MemoryStore();
@@ -135,7 +136,12 @@ export class Session {
       now: this.now,
       piggyback: options.piggyback,
       onBatch: options.onBatch,
-      onContact: options.onContact,
+      onContact: (reached) => {
+        // What is typed from now on may have to be shown again without the server, on top of just this document.
+        if (!reached && this.reachable) this.saveCopy();
+        this.reachable = reached;
+        options.onContact?.(reached);
+      },
       onAcked: (rev) => {
         this.acked = Math.max(this.acked, rev);
         this.refusals = 0;

@@ -7,6 +7,9 @@ import { commands, keys } from "./view.js";
 
 /** @type {(Item | null)[]} null: a separator */
 const ITEMS = [
+  { name: "undo", label: "Undo", path: "M8 5 4 9l4 4M4 9h9a6 6 0 0 1 0 12h-3", key: "Mod-z" },
+  { name: "redo", label: "Redo", path: "m16 5 4 4-4 4M20 9h-9a6 6 0 0 0 0 12h3", key: "Mod-Shift-z" },
+  null,
   { name: "bold", label: "Bold", path: "M7 5h6a3.5 3.5 0 0 1 0 7H7zm0 7h7a3.5 3.5 0 0 1 0 7H7z" },
   { name: "italic", label: "Italic", path: "M10 5h8M6 19h8M14.5 5l-5 14" },
   {
@@ -34,8 +37,6 @@ const ITEMS = [
   { name: "code", label: "Code", path: "m8 8-4 4 4 4M16 8l4 4-4 4M13.5 6l-3 12" },
   { name: "table", label: "Table", path: "M4 5h16v14H4zM4 10h16M4 14.5h16M12 5v14" },
   null,
-  { name: "undo", label: "Undo", path: "M8 5 4 9l4 4M4 9h9a6 6 0 0 1 0 12h-3", key: "Mod-z" },
-  { name: "redo", label: "Redo", path: "m16 5 4 4-4 4M20 9h-9a6 6 0 0 0 0 12h3", key: "Mod-Shift-z" },
   {
     name: "search",
     label: "Find and replace",
