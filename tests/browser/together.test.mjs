@@ -67,16 +67,14 @@ describe('several people on one page', () => {
       assert.ok(text.trimEnd().endsWith('=========='), text)
 
       // The reader's text is what the server renders of it.
-      const html = await (await fetch(`${server.url}/wiki/${encodeURIComponent(path)}`)).text()
-      const rendered = await reader.page.evaluate((source) => {
-        const fresh = new DOMParser().parseFromString(source, 'text/html')
-        return fresh.querySelector('#page')?.textContent?.replace(/\s+/g, ' ').trim() ?? ''
-      }, html)
-      assert.ok(rendered.includes('==========') && rendered.includes('quick'))
-      await until(
-        async () => (await reader.page.evaluate(() => document.querySelector('#page')?.textContent?.replace(/\s+/g, ' ').trim())) === rendered,
-        { seconds: seconds * 3, what: 'the reader shows what a fresh page shows' },
-      )
+      const fresh = await cleo.read(path, { live: 'off' })
+      const rendered = await fresh.text()
+      await fresh.page.close()
+      assert.ok(rendered.includes('==========') && rendered.includes('quick'), rendered)
+      await until(async () => (await reader.text()) === rendered, {
+        seconds: seconds * 3,
+        what: async () => `the reader shows what a fresh page shows: ${JSON.stringify([await reader.text(), rendered])}`,
+      })
 
       // Each editor shows the other's caret with the other's name.
       const names = await Promise.all([anna, ben].map((person) => yourName(person)))
