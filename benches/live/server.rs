@@ -12,8 +12,6 @@ pub struct Server {
     /// `127.0.0.1:PORT`
     pub host: String,
     _data: tempfile::TempDir,
-    /// From the start of the process to its first line.
-    pub started_in: Duration,
 }
 
 impl Server {
@@ -37,7 +35,6 @@ impl Server {
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let started = Instant::now();
         let mut child = command.spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         let mut line = String::new();
@@ -47,10 +44,9 @@ impl Server {
                 return Err("the server ended before it listened".into());
             }
         }
-        let started_in = started.elapsed();
         let host = line.trim().rsplit("http://").next().unwrap_or_default().to_owned();
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        Ok(Self { child, host, _data: data, started_in })
+        Ok(Self { child, host, _data: data })
     }
 
     /// Resident memory in bytes.
