@@ -311,3 +311,49 @@ async fn what_sled_loses_without_noticing_is_found_and_rebuilt() {
     assert_eq!(store.health().recovered, None);
     assert!(read(&store) == expected);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_lost_its_beginning_was_not_acknowledged_and_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, disk) = open(dir.path());
+    let journal = dir.path().join("journal/0000000000000000.journal");
+    let used = || {
+        let bytes = std::fs::read(&journal).unwrap();
+        bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+    };
+    store.append(PAGE, vec![entry(1)]).await.unwrap();
+    disk.hold();
+    let mut second = Box::pin(store.append(PAGE, vec![entry(2)]));
+    assert!(second.as_mut().now_or_never().is_none());
+    disk.wait_until_held();
+    let start = used();
+    // These make one group, written in one piece when the sync of the second is done.
+    let mut rest: Vec<_> =
+        (3..9).map(|number| Box::pin(store.append(PAGE, vec![entry(number)]))).collect();
+    for append in &mut rest {
+        assert!(append.as_mut().now_or_never().is_none());
+    }
+    disk.release();
+    second.await.unwrap();
+    for append in rest {
+        append.await.unwrap();
+    }
+    // A power cut before the sync may keep the end of the write and not its beginning.
+    let crashed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(crashed.path().join("journal")).unwrap();
+    std::fs::copy(dir.path().join("format"), crashed.path().join("format")).unwrap();
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[start..start + 40].fill(0);
+    std::fs::write(crashed.path().join("journal/0000000000000000.journal"), bytes).unwrap();
+    let (again, _) = open(crashed.path());
+    assert_eq!(again.head(PAGE).unwrap().unwrap().revision, Revision(2));
+    assert_eq!(again.append(PAGE, vec![entry(20)]).await.unwrap(), Revision(3));
+    again.close().unwrap();
+    // The same below what a later group was written behind is damage.
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[start - 40..start].fill(0);
+    std::fs::write(crashed.path().join("journal/0000000000000000.journal"), bytes).unwrap();
+    std::fs::remove_dir_all(crashed.path().join("sled")).unwrap();
+    let options = Options::default();
+    assert!(matches!(Store::open(crashed.path(), options), Err(StoreError::Damaged(_))));
+}
