@@ -15,6 +15,7 @@ use rocket::figment::{Figment, Profile};
 use serde::{Deserialize, Serialize};
 
 use crate::live::LiveSettings;
+use crate::live::caps::StreamCaps;
 use crate::store;
 
 /// Settings of one Halley. Field names are the names of the settings.
@@ -206,6 +207,7 @@ impl Config {
             segment_bytes: self.segment_bytes.as_u64(),
             cache_bytes: self.cache_bytes.as_u64(),
             free_floor_bytes: self.free_floor_bytes.as_u64(),
+            ..store::Options::default()
         }
     }
 
@@ -213,9 +215,11 @@ impl Config {
     #[must_use]
     pub fn live(&self) -> LiveSettings {
         LiveSettings {
-            streams_per_browser: self.streams_per_browser,
-            streams_per_address: self.streams_per_address,
-            streams_total: self.streams_total,
+            caps: StreamCaps {
+                per_browser: self.streams_per_browser,
+                per_address: self.streams_per_address,
+                total: self.streams_total,
+            },
         }
     }
 

@@ -152,7 +152,6 @@ impl From<LiveError> for Error {
         match error {
             LiveError::NoPage => Kind::NoPage.into(),
             LiveError::Deleted => Kind::PageDeleted.into(),
-            LiveError::Exists => Kind::PageExists.into(),
             LiveError::UnknownRevision => Kind::UnknownRevision.into(),
             LiveError::PageFull => Kind::PageFull.into(),
             LiveError::Refused(refusal) => refusal.into(),

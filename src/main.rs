@@ -87,7 +87,7 @@ async fn run(config: Config) -> Result<(), String> {
     let opening = rocket::tokio::task::spawn_blocking(move || Store::open(&dir, options));
     let store = opening.await.map_err(|e| bad_data(&e))?.map_err(|e| bad_data(&e))?;
     watch(store.clone());
-    let live = Live::open(store, config.live()).map_err(|e| bad_data(&e))?;
+    let live = Live::open(store, &config.live()).map_err(|e| bad_data(&e))?;
     let health = live.health();
     for notice in health.recovered.iter().chain(&health.read_only) {
         log::warn!("{notice}");

@@ -5,6 +5,7 @@ mod body;
 mod edit;
 mod files;
 mod health;
+mod live;
 mod manage;
 mod name;
 mod raw;
@@ -22,7 +23,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 8] = [
+    let stages: [fn() -> AdHoc; 9] = [
         health::stage,
         files::stage,
         read::stage,
@@ -31,7 +32,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         raw::stage,
         name::stage,
         api::stage,
-        // LIVE: the live protocol's stage goes here: `live::stage` (and `mod live;` above).
+        live::stage,
     ];
     stages.into_iter().fold(rocket, |rocket, stage| rocket.attach(stage()))
 }

@@ -50,7 +50,6 @@ async fn create_page(
     };
     let location = match live.create(&path, &Author::from(&guest)).await {
         Ok((page, _)) => format!("/edit/{}", page.path.to_url()),
-        Err(LiveError::Exists) => format!("/edit/{}", path.to_url()),
         // Its own page offers to bring it back.
         Err(LiveError::Deleted) => wiki_url(&path),
         Err(other) => return Err(other.into()),

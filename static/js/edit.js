@@ -1,0 +1,100 @@
+// Entry of the edit page. The form works before this runs and stays until the editor has its text; the live parts
+// (people, status, preview) do not depend on the editor, nor it on them.
+
+import { part } from "./lib/part.js";
+import { createPanes } from "./editor/panes.js";
+import { createBlocks } from "./page/blocks.js";
+import { createHere } from "./presence/here.js";
+import { createLive } from "./sync/live.js";
+import { notice } from "./ui/notice.js";
+import { createStatus } from "./ui/status.js";
+
+/** @param {string} id */
+const byId = (id) => document.getElementById(id);
+
+function attach() {
+  const { pageId, pagePath = "", cursor, rev } = document.body.dataset;
+  const root = byId("editor");
+  const form = /** @type {HTMLFormElement | null} */ (byId("edit-form"));
+  const area = /** @type {HTMLTextAreaElement | null} */ (byId("text"));
+  if (!pageId || !root || !form || !area) return;
+
+  // Numbers above 15 digits are not exact in JavaScript; as a string the id is passed on as it is.
+  const page = /** @type {number} */ (
+    /^\d{1,15}$/.test(pageId) ? Number(pageId) : /** @type {unknown} */ (pageId)
+  );
+  const live = createLive({ topics: [`doc:${page}`, `view:${page}`, `here:${page}`], cursor });
+
+  part("the status line", () => {
+    const line = byId("live-status");
+    if (line) createStatus(line, live).start();
+  });
+  part("the list of people", () => {
+    const people = byId("here");
+    if (people) createHere(people, byId("here-count"), live, `here:${page}`).start();
+  });
+  live.on("you", (you) => {
+    const name = document.querySelector("#you .you-name");
+    if (name && typeof you?.name === "string" && name.textContent !== you.name) name.textContent = you.name;
+  });
+
+  /** Set once editor and preview scroll along. */
+  let follow = () => {};
+  const preview = byId("preview");
+  part("the preview", () => {
+    if (!preview) return;
+    const blocks = createBlocks(preview, {
+      rev: Number(rev ?? 0),
+      keepPosition: false,
+      onChange: () => follow(),
+    });
+    live.on("event", (event) => {
+      if (event.topic !== `view:${page}` || event.kind !== "changed") return;
+      part("the preview", () => {
+        if (!blocks.apply(event.data)) void blocks.resync(pageId);
+      });
+    });
+    live.on("reset", () => blocks.resync(pageId));
+  });
+  part("the panes", () => {
+    createPanes(document.body, byId("pane-write"), byId("pane-preview"), () => follow());
+  });
+
+  live.beat({ page, mode: "writing", caret: null });
+  live.start();
+
+  import("./editor/compose.js")
+    .then((compose) =>
+      compose.startEditor({
+        page,
+        path: pagePath,
+        live,
+        root,
+        toolbar: byId("toolbar"),
+        saveStatus: byId("save-status"),
+        preview,
+        form,
+        area,
+      }),
+    )
+    .then((started) => {
+      follow = started.follow;
+      return import("./editor/offline.js").then((offline) =>
+        offline.register(document.body.dataset.static ?? ""),
+      );
+    })
+    .catch((error) => {
+      console.error("halley: the editor is switched off", error);
+      if (!form.hidden) {
+        notice("The editor could not be loaded. You can write and save with this form.", {
+          kind: "warn",
+          id: "editor",
+          stay: true,
+        });
+        const line = byId("save-status");
+        if (line) line.textContent = "";
+      }
+    });
+}
+
+attach();
