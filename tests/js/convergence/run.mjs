@@ -24,6 +24,8 @@ import { faulty, random, sleep } from "./faults.mjs";
 const RUNS = Number(process.env.RUNS ?? 40);
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const PARALLEL = Number(process.env.PARALLEL ?? 4);
+/** Longest wait for agreement once the network is whole again. */
+const QUIET_MS = Number(process.env.QUIET_MS ?? 20_000);
 const VERBOSE = process.env.VERBOSE === "1";
 
 /** Fast enough for many runs; the relations between the values are those of the product. */
@@ -53,7 +55,8 @@ const LIVE_TIMING = {
   shadowMax: 2000,
 };
 const OUTBOX_TIMING = { gapMs: 2, patienceMs: 200, backoffMs: 8, backoffMaxMs: 80, refusedMs: 100 };
-const RUNGS = ["stream", "hold", "poll", null];
+/** Rungs that clients choose from by the way; null is the ladder's own choice. */
+const RUNGS = process.env.RUNGS?.split(",") ?? ["stream", "hold", "poll", null];
 const PIECES = ["a", "word ", "\n", "😀", "👩‍👩‍👧", "é", "# ", "中文", "é", "\r\n", "x".repeat(300)];
 
 /** One browser: its login and what it keeps, across reloads of its tab. */
@@ -252,7 +255,7 @@ async function run(seed, makeServer) {
       browser.net.rate = 0;
       browser.session.retryNow();
     }
-    const deadline = Date.now() + 15_000;
+    const deadline = Date.now() + QUIET_MS;
     for (;;) {
       const texts = browsers.map((browser) => browser.session.text?.toString());
       const quiet = browsers.every(
