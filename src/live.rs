@@ -1,4 +1,583 @@
-//! Pages as they are now: rooms, the event log, presence. No Rocket, no sled.
+//! Pages as they are now: rooms, the event log, presence.
+//!
+//! Nothing under this module knows Rocket or sled. [`Live`] is the door: every
+//! way to change a page goes through it, and every way to follow one.
+//!
+//! # PROTOCOL
+//!
+//! The contract between a page and the server, version 1. Plain HTTP, same
+//! origin, prefix `/_live`. One log, one cursor, one read endpoint; the rung
+//! (`stream`, `hold`, `poll`) is only a delivery schedule.
+//!
+//! **Cursor** `<epoch>.<seq>`, see [`cursor`]. A cursor that cannot be served
+//! (other epoch, ahead of the head, off the ring of [`hub::RING_EVENTS`]
+//! events or [`hub::RING_BYTES`] bytes) is answered with a *reset* and the
+//! current head, never with a part.
+//!
+//! **Topics** `view:<page>` rendered changes · `doc:<page>` Yjs updates and
+//! hashes of the text · `here:<page>` presence · `site` pages created, deleted
+//! and restored. Rights are checked when a topic is opened and again for each
+//! batch that is delivered.
+//!
+//! **Reading** `GET /_live/events?mode=&cursor=&topics=&client=&nonce=[&wait=][&pad=1][&shadow=1]`.
+//! `stream` sends the frames `hello`, `probe` (a separate write 700 ms later),
+//! `batch` (empty every 15 s as heartbeat), `reset` and `bye`; see [`stream`].
+//! `hold` and `poll` answer JSON `{"nonce","from","to","events","more","reset",
+//! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
+//! same is for networks whose caches lie.
+//!
+//! **Interval cover** every delivery says `(from, to]`; a client applies it
+//! only if `from` is its own cursor, drops it if `to` is behind and asks again
+//! on a gap. Duplicates, retries and racing transports are harmless.
+//!
+//! **Writing** `POST /_live/pages/<id>/updates?client=&op=[&cursor=&topics=]`
+//! with one Yjs update (v1), answered once it is on disk: `{"rev","saved":
+//! true}`, with the batch after `cursor` if one was given. 409 `behind` and
+//! `missing` carry `sv`, the state vector to send the difference against.
+//!
+//! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
+//! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {rev,
+//! start,end,total,blocks,title}` (replace blocks `start..end`; a client for
+//! which `total` does not add up fetches `/view`), `view deleted|restored`,
+//! `here joined|changed|left`, `site created|deleted|restored`.
 
+pub mod batch;
+pub mod caps;
+pub mod cursor;
 pub mod document;
 pub mod gate;
+pub mod hub;
+pub mod pages;
+pub mod presence;
+pub mod rate;
+mod room;
+pub mod stream;
+pub mod topic;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::OnceCell;
+
+use self::caps::{StreamCaps, StreamCounter, StreamPermit};
+use self::cursor::Cursor;
+use self::document::{Conflict, Document, DocumentError};
+use self::gate::Refusal;
+use self::hub::{Hub, Listener};
+pub use self::pages::{PageInfo, Pages};
+use self::presence::Presence;
+use self::rate::RateLimiter;
+pub use self::room::SentBlock;
+use self::room::{Room, Shared};
+use self::topic::{Topic, encode};
+use crate::markdown::{Rendered, Renderer};
+use crate::page::{MAX_TEXT_BYTES, PageId, PagePath, Revision};
+use crate::store::{Health, Store, StoreError};
+
+/// How often presence leases are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// How often idle rooms and rings are looked for.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// Lasting id of the login.
+    pub id: String,
+    /// Name shown to others.
+    pub name: String,
+    /// Index into the palette, 0 to 11.
+    pub colour: u8,
+}
+
+/// Settings of the live core.
+#[derive(Clone, Debug, Default)]
+pub struct LiveSettings {
+    /// Caps on open streams.
+    pub caps: StreamCaps,
+}
+
+/// A page as a reader gets it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Position after which changes of these blocks follow.
+    pub cursor: String,
+    /// Revision of the blocks.
+    pub revision: Revision,
+    /// Title and blocks.
+    pub rendered: Arc<Rendered>,
+    /// Markdown, at least as new as the blocks.
+    pub text: Arc<str>,
+    /// Revision of the text.
+    pub text_revision: Revision,
+}
+
+/// What became of a whole text that was merged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// Revision that has it.
+    pub revision: Revision,
+    /// Places where others had changed the same words; both are kept.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// What can go wrong with a live page.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// No page has that number.
+    #[error("there is no such page")]
+    NoPage,
+    /// The page was deleted; it can be restored.
+    #[error("the page is deleted")]
+    Deleted,
+    /// The page has no such revision.
+    #[error("the page has no such revision")]
+    UnknownRevision,
+    /// The text would pass [`MAX_TEXT_BYTES`].
+    #[error("the page is full")]
+    PageFull,
+    /// Too much is waiting; try again.
+    #[error("too much is waiting")]
+    Busy,
+    /// The gate refused an update.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The document failed.
+    #[error(transparent)]
+    Document(DocumentError),
+}
+
+impl From<DocumentError> for LiveError {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Document(other),
+        }
+    }
+}
+
+/// A document's difference, and where to go on from.
+#[derive(Clone, Debug)]
+pub struct DocDiff {
+    /// Position after which updates follow, taken before the difference.
+    pub cursor: Cursor,
+    /// Revision of the document.
+    pub revision: Revision,
+    /// Yjs update, v1.
+    pub update: Vec<u8>,
+}
+
+type Rooms = HashMap<PageId, Arc<OnceCell<Arc<Room>>>>;
+
+/// The live core of one wiki. Cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    presence: Arc<Presence>,
+    streams: Arc<StreamCounter>,
+    rates: RateLimiter,
+    rooms: Mutex<Rooms>,
+}
+
+impl Live {
+    /// Starts the live core over a store. Blocks while the directory of pages
+    /// is read; must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(store: Store, settings: &LiveSettings) -> Result<Self, LiveError> {
+        let hub = Hub::new();
+        let pages = Pages::load(store.clone())?;
+        let inner = Arc::new(Inner {
+            presence: Presence::new(Arc::clone(&hub)),
+            shared: Arc::new(Shared { store, hub, pages }),
+            streams: StreamCounter::new(settings.caps),
+            rates: RateLimiter::default(),
+            rooms: Mutex::default(),
+        });
+        let live = Self { inner };
+        live.start_sweeping();
+        Ok(live)
+    }
+
+    /// The directory of pages.
+    #[must_use]
+    pub fn pages(&self) -> &Pages {
+        &self.inner.shared.pages
+    }
+
+    /// The event log.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.inner.shared.hub
+    }
+
+    /// Who is where.
+    #[must_use]
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.inner.presence
+    }
+
+    /// How often each login may do what.
+    #[must_use]
+    pub fn rates(&self) -> &RateLimiter {
+        &self.inner.rates
+    }
+
+    /// The newest position, as text.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        self.hub().head().to_string()
+    }
+
+    /// How many tabs have a page open.
+    #[must_use]
+    pub fn people(&self, page: PageId) -> usize {
+        self.inner.presence.count(page)
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.inner.streams.total()
+    }
+
+    /// State of the store.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.shared.store.health()
+    }
+
+    /// Starts to listen, and takes a place among the open streams.
+    ///
+    /// # Errors
+    /// Which cap is reached, in words.
+    pub fn open_stream(
+        &self,
+        topics: Vec<Topic>,
+        browser: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<(Listener, StreamPermit), &'static str> {
+        let permit = self.inner.streams.open(browser, address)?;
+        Ok((self.hub().listen(topics), permit))
+    }
+
+    /// Makes an empty page, or finds the one of that name (false).
+    ///
+    /// # Errors
+    /// [`LiveError::Deleted`] when a deleted page has the name.
+    pub async fn create(
+        &self,
+        path: &PagePath,
+        who: &Author,
+    ) -> Result<(PageInfo, bool), LiveError> {
+        let (page, new) = self.pages().create(path, who).await?;
+        if new {
+            self.announce("created", &page);
+        }
+        Ok((page, new))
+    }
+
+    /// Deletes a page; it can be restored. Deleting twice is no error.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`] and store errors.
+    pub async fn delete(&self, id: PageId, who: &Author) -> Result<(), LiveError> {
+        self.set_deleted(id, true, who).await
+    }
+
+    /// Restores a deleted page. Restoring twice is no error.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`] and store errors.
+    pub async fn restore(&self, id: PageId, who: &Author) -> Result<(), LiveError> {
+        self.set_deleted(id, false, who).await
+    }
+
+    async fn set_deleted(&self, id: PageId, deleted: bool, who: &Author) -> Result<(), LiveError> {
+        let (page, changed) = self.pages().set_deleted(id, deleted, who).await?;
+        if changed {
+            let kind = if deleted { "deleted" } else { "restored" };
+            let topic = Topic::View(id);
+            self.hub().publish(topic, encode(topic, kind, &serde_json::json!({})));
+            self.announce(kind, &page);
+        }
+        Ok(())
+    }
+
+    /// Tells the whole site, and renders pages anew that link to the one that came or went.
+    fn announce(&self, kind: &'static str, page: &PageInfo) {
+        let title = page.title.as_deref().unwrap_or(page.path.name());
+        let data = serde_json::json!({ "page": page.id, "path": page.path, "title": title });
+        self.hub().publish(Topic::Site, encode(Topic::Site, kind, &data));
+        let key = page.path.key();
+        for room in self.open_rooms() {
+            room.links_changed(&key);
+        }
+    }
+
+    /// A page's blocks and text.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`] and store errors. Deleted pages can be viewed.
+    pub async fn view(&self, id: PageId) -> Result<View, LiveError> {
+        let room = self.room(id).await?;
+        let view = room.view();
+        let (text_revision, text) = room.text();
+        Ok(View {
+            cursor: view.cursor.to_string(),
+            revision: view.revision,
+            rendered: view.rendered,
+            text,
+            text_revision,
+        })
+    }
+
+    /// The text at a revision; `None` when there is no such revision.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`] and store errors.
+    pub async fn text_at(&self, id: PageId, at: Revision) -> Result<Option<Arc<str>>, LiveError> {
+        let room = self.room(id).await?;
+        let (head, text) = room.text();
+        if at >= head {
+            return Ok((at == head).then_some(text));
+        }
+        let store = self.inner.shared.store.clone();
+        let text = blocking(move || {
+            let found = room::replay(&store, id, Some(at))?;
+            Ok((found.revision == at).then(|| Arc::<str>::from(found.document.as_str())))
+        })
+        .await?;
+        Ok(text)
+    }
+
+    /// Renders a text that is not a page's present one.
+    pub async fn render_text(&self, text: &str) -> Rendered {
+        let shared = Arc::clone(&self.inner.shared);
+        let text = text.to_owned();
+        let rendered = tokio::task::spawn_blocking(move || {
+            Renderer::default().render(&text, &|path| shared.pages.exists(path))
+        });
+        rendered.await.unwrap_or_default()
+    }
+
+    /// Accepts one update of a browser: durable and published when it returns.
+    ///
+    /// # Errors
+    /// [`LiveError::Refused`] from the gate, [`LiveError::Deleted`],
+    /// [`LiveError::PageFull`], [`LiveError::Busy`] and store errors. Nothing
+    /// has changed then.
+    pub async fn update(
+        &self,
+        id: PageId,
+        who: &Author,
+        op: &str,
+        update: Vec<u8>,
+    ) -> Result<Revision, LiveError> {
+        self.writable(id)?;
+        let room = self.room(id).await?;
+        room.submit(who.clone(), op.to_owned(), update, false).await
+    }
+
+    /// Merges a whole text, which was made from revision `base`, into whatever
+    /// the page is now. Durable and published when it returns.
+    ///
+    /// # Errors
+    /// [`LiveError::UnknownRevision`] for a base that the page never had, and
+    /// those of [`Live::update`].
+    pub async fn merge_text(
+        &self,
+        id: PageId,
+        base: Revision,
+        text: String,
+        who: &Author,
+    ) -> Result<Merged, LiveError> {
+        self.writable(id)?;
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(LiveError::PageFull);
+        }
+        let base = self.text_at(id, base).await?.ok_or(LiveError::UnknownRevision)?;
+        let room = self.room(id).await?;
+        let (revision, now) = room.text();
+        if *now == *text {
+            return Ok(Merged { revision, conflicts: Vec::new() });
+        }
+        let client = room.issue_client(who).await?;
+        // Merged against a copy, outside the page's task: whoever types meanwhile is not held
+        // up, and the document merges what they type with the result.
+        let state = room.diff(None)?.2;
+        let edit = blocking(move || {
+            let copy = Document::from_state(&state)?;
+            copy.merge(&base, &text, client).map_err(LiveError::from)
+        })
+        .await?;
+        if edit.update.is_empty() {
+            return Ok(Merged { revision, conflicts: edit.conflicts });
+        }
+        let op = format!("merge-{client}");
+        let revision = room.submit(who.clone(), op, edit.update, true).await?;
+        Ok(Merged { revision, conflicts: edit.conflicts })
+    }
+
+    /// Issues a Yjs client id to a login for a page.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`], [`LiveError::Deleted`] and store errors.
+    pub async fn issue_client(&self, id: PageId, who: &Author) -> Result<u32, LiveError> {
+        self.writable(id)?;
+        self.room(id).await?.issue_client(who).await
+    }
+
+    /// The document's difference to a state vector (all of it with `None`).
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`], store errors, and a vector that does not decode.
+    pub async fn doc(&self, id: PageId, state_vector: Option<&[u8]>) -> Result<DocDiff, LiveError> {
+        let (cursor, revision, update) = self.room(id).await?.diff(state_vector)?;
+        Ok(DocDiff { cursor, revision, update })
+    }
+
+    /// The document's state vector.
+    ///
+    /// # Errors
+    /// [`LiveError::NoPage`] and store errors.
+    pub async fn state_vector(&self, id: PageId) -> Result<Vec<u8>, LiveError> {
+        Ok(self.room(id).await?.state_vector())
+    }
+
+    /// Tells every stream and held request to end. For good.
+    pub fn drain(&self) {
+        self.hub().drain();
+    }
+
+    /// Waits for what was handed in, keeps snapshots and closes the store.
+    pub async fn close(&self) {
+        /// The store answers within milliseconds, or its disk hangs and waiting does not help.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.drain();
+        let rooms = self.open_rooms();
+        let quiet = async {
+            while !rooms.iter().all(|room| room.is_quiet()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, quiet).await.is_err() {
+            log::warn!("edits were still waiting to be written; they were not acknowledged");
+        }
+        for room in rooms {
+            if let Err(error) = room.keep_snapshot(1).await {
+                log::warn!("no snapshot: {error}");
+            }
+            room.stop();
+        }
+        let store = self.inner.shared.store.clone();
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::error!("the store did not close in order: {error}"),
+            Err(error) => log::error!("the store did not close in order: {error}"),
+        }
+    }
+
+    fn writable(&self, id: PageId) -> Result<(), LiveError> {
+        let page = self.pages().get(id).ok_or(LiveError::NoPage)?;
+        if page.deleted_ms.is_some() { Err(LiveError::Deleted) } else { Ok(()) }
+    }
+
+    /// The room of a page, opened once however many ask at the same time.
+    async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
+        self.pages().get(id).ok_or(LiveError::NoPage)?;
+        let cell = Arc::clone(self.rooms().entry(id).or_default());
+        let room = cell
+            .get_or_try_init(|| {
+                let shared = Arc::clone(&self.inner.shared);
+                blocking(move || Room::open(&shared, id))
+            })
+            .await?;
+        Ok(Arc::clone(room))
+    }
+
+    fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
+        self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms().values().filter_map(|cell| cell.get().cloned()).collect()
+    }
+
+    /// Lets idle rooms leave memory, keeping their state as a snapshot first.
+    async fn tidy(&self) {
+        for room in self.open_rooms() {
+            if room.is_quiet()
+                && let Err(error) = room.keep_snapshot(100).await
+            {
+                log::warn!("no snapshot: {error}");
+            }
+        }
+        self.rooms().retain(|_, cell| {
+            // Somebody who waits for the room to open holds the cell, not yet the room.
+            let free = Arc::strong_count(cell) == 1 && cell.get().is_some_and(Room::is_idle);
+            if free && let Some(room) = cell.get() {
+                room.stop();
+            }
+            !free
+        });
+        self.hub().forget_idle();
+        self.rates().forget_idle();
+    }
+
+    fn start_sweeping(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut ticks = 0_u64;
+            let mut timer = tokio::time::interval(SWEEP);
+            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                timer.tick().await;
+                let Some(inner) = weak.upgrade() else { return };
+                let live = Live { inner };
+                live.presence().sweep();
+                ticks += 1;
+                if u128::from(ticks) * SWEEP.as_millis() % TIDY.as_millis() == 0 {
+                    live.tidy().await;
+                }
+            }
+        });
+    }
+}
+
+/// Blocks as they are sent to browsers.
+#[must_use]
+pub fn room_blocks(rendered: &Rendered) -> Vec<SentBlock<'_>> {
+    rendered.blocks.iter().map(Into::into).collect()
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Runs work that blocks or computes for long on a thread for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LiveError> + Send + 'static,
+) -> Result<T, LiveError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            log::error!("a task failed: {error}");
+            Err(LiveError::Busy)
+        }
+    }
+}

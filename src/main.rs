@@ -1,2 +1,148 @@
-//! Halley.
-fn main() {}
+//! The program `halley`: its command line, and the order in which it starts and ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use halley::config::{Config, Overrides};
+use halley::live::Live;
+use halley::store::Store;
+use halley::{logging, socket, welcome};
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+
+/// A wiki that many people write and read at once, live over plain HTTP.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the wiki (this is what halley does when no command is given)
+    Serve(Serve),
+}
+
+#[derive(Args, Default)]
+struct Serve {
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "A")]
+    address: Option<IpAddr>,
+    /// Port to listen on, 0 for any free one [default: 8000]
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Directory that holds everything, made when it is missing [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Settings are read from Rocket.toml (section [default.halley]) and from variables that begin with
+HALLEY_, such as HALLEY_SITE_NAME or HALLEY_PUBLIC_ORIGIN; Rocket.toml in the source lists them
+all. HALLEY_LOG sets what is logged (error, warn, info, debug).";
+
+/// Time for whatever still runs after the data is safe.
+const LAST_TASKS: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let args = cli.command.map_or(cli.serve, |Command::Serve(args)| args);
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("halley: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal comes. An error is a sentence for whoever started the program.
+fn serve(args: Serve) -> Result<(), String> {
+    let Serve { address, port, data } = args;
+    let config = Config::load(Overrides { address, port, data }).map_err(|e| e.to_string())?;
+    socket::raise_file_limit();
+    let runtime = rocket::tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers())
+        .thread_name("halley-worker")
+        .enable_all()
+        .build()
+        .map_err(|e| format!("the threads of the server could not be started: {e}"))?;
+    let outcome = runtime.block_on(run(config));
+    runtime.shutdown_timeout(LAST_TASKS);
+    outcome
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let place = config.data.display().to_string();
+    let bad_data = |e: &dyn std::fmt::Display| format!("{place}: {e}");
+    std::fs::create_dir_all(&config.data).map_err(|e| bad_data(&e))?;
+    let (dir, options) = (config.data.clone(), config.store());
+    let opening = rocket::tokio::task::spawn_blocking(move || Store::open(&dir, options));
+    let store = opening.await.map_err(|e| bad_data(&e))?.map_err(|e| bad_data(&e))?;
+    watch(store.clone());
+    let live = Live::open(store, &config.live()).map_err(|e| bad_data(&e))?;
+    let health = live.health();
+    for notice in health.recovered.iter().chain(&health.read_only) {
+        log::warn!("{notice}");
+    }
+    if let Err(e) = welcome::seed(&live).await {
+        // A full disk must not keep anybody from reading.
+        log::error!("the welcome page could not be written: {e}");
+    }
+    let launched = launch(config, live.clone()).await;
+    // Also after a failed launch: whatever was written is put in order.
+    live.close().await;
+    launched
+}
+
+/// Ends the process when the store has failed: nothing more may be acknowledged, and the next
+/// start recovers.
+fn watch(store: Store) {
+    rocket::tokio::spawn(async move {
+        let why = store.failed().await;
+        log::error!("the store has failed and the server ends: {why}");
+        eprintln!("halley: the store has failed: {why}");
+        std::process::exit(1);
+    });
+}
+
+async fn launch(config: Config, live: Live) -> Result<(), String> {
+    let wanted = SocketAddr::new(config.address(), config.port.unwrap_or_default());
+    let rocket = halley::rocket(config, live).attach(announce());
+    match rocket.launch().await {
+        Ok(_) => {
+            log::info!("ended");
+            Ok(())
+        }
+        // Asking for the kind also keeps Rocket from panicking over it.
+        Err(error) => match error.kind() {
+            // Connections that outlived their time were closed; everything acknowledged is safe.
+            ErrorKind::Shutdown(..) => {
+                log::info!("ended; some connections had to be closed");
+                Ok(())
+            }
+            ErrorKind::Bind(e) => Err(format!("cannot listen on {wanted}: {e}")),
+            ErrorKind::FailedFairings(_) => Err("could not start; the log says why".to_owned()),
+            other => Err(format!("could not start: {other}")),
+        },
+    }
+}
+
+/// Says where the server listens, for people and for scripts that wait for it.
+fn announce() -> AdHoc {
+    AdHoc::on_liftoff("Announcement", |rocket| {
+        Box::pin(async move {
+            let config = rocket.config();
+            let address = SocketAddr::new(config.address, config.port);
+            println!("listening on http://{address}");
+            log::info!("listening on http://{address}");
+        })
+    })
+}

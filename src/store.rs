@@ -1,11 +1,59 @@
 //! The only code that knows sled: journal, records, page logs, snapshots.
 //!
-//! STUB: signatures only, to be replaced by the real module.
+//! A call is answered when what it brought is on disk in the append-only journal (`journal`),
+//! and only then can anybody read it. One thread writes (`writer`): it takes all that waits,
+//! writes it, syncs once, puts it into sled and memory (`applier`, `kv`, `pages`) and answers.
+//! sled may lag behind and may be lost: `recover` replays the journal, or rebuilds everything
+//! from a `checkpoint` and the journal, and proves by a sum that nothing is missing.
+//!
+//! ```text
+//! format               version and random number of the store
+//! lock                 held while open
+//! journal/*.journal    what "saved" means, cut only behind a verified checkpoint
+//! sled/                records, chunks of logs, snapshots
+//! checkpoints/*        all of sled in a plain file
+//! sled.damaged-*       a database that could not be read, kept
+//! reserve              space that opening may use when the disk is full
+//! ```
 
+mod applier;
+mod checkpoint;
+mod codec;
+mod disk;
+mod journal;
+mod kv;
+mod migrate;
+mod pages;
+mod queue;
+mod recover;
+mod shared;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use crate::page::{PageId, Revision};
+use disk::{Disk, RealDisk};
+use shared::Shared;
+use writer::{Item, Reply, Writer};
+
+/// Largest key of a record, in bytes.
+pub const MAX_KEY_BYTES: usize = 1 << 10;
+/// Largest value of a record, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1 << 20;
+/// Largest state of a document that is kept as a snapshot, in bytes.
+pub const MAX_SNAPSHOT_BYTES: usize = 48 << 20;
+/// Most bytes of one call of [`Store::append`] or [`Store::change`] (16 MiB).
+pub const MAX_CALL_BYTES: usize = 16 << 20;
 
 /// Named sets of small records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +68,25 @@ pub enum Table {
     Clients,
     /// Closed revisions (JSON), by page id and revision (8 + 8 bytes).
     Revisions,
+}
+
+impl Table {
+    /// First byte of its keys in sled, and its number in the journal. Never changed.
+    fn space(self) -> u8 {
+        match self {
+            Self::Meta => 1,
+            Self::Pages => 2,
+            Self::Names => 3,
+            Self::Clients => 4,
+            Self::Revisions => 5,
+        }
+    }
+
+    fn from_space(space: u8) -> Option<Self> {
+        [Self::Meta, Self::Pages, Self::Names, Self::Clients, Self::Revisions]
+            .into_iter()
+            .find(|table| table.space() == space)
+    }
 }
 
 /// What must be there for a change to be made.
@@ -75,15 +142,30 @@ pub struct Options {
     pub segment_bytes: u64,
     /// sled's page cache in bytes.
     pub cache_bytes: u64,
-    /// Below this many free bytes on the disk writes are refused.
+    /// Below this many free bytes on the disk writes are refused. 0 switches the check off.
     pub free_floor_bytes: u64,
+    /// The journal may grow by this much (or the size of the last checkpoint, if that is more)
+    /// before a checkpoint is made (64 MiB).
+    pub checkpoint_bytes: u64,
+    /// Space taken in advance so that a store can be opened on a full disk (64 MiB, and never
+    /// more than a 64th of the disk). 0: none.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20, free_floor_bytes: 256 << 20 }
+        Self {
+            segment_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
+            free_floor_bytes: 256 << 20,
+            checkpoint_bytes: 64 << 20,
+            reserve_bytes: 64 << 20,
+        }
     }
 }
+
+/// A record: its key and its bytes.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// What the store says about itself.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +176,21 @@ pub struct Health {
     pub recovered: Option<String>,
     /// Bytes of journal on disk.
     pub journal_bytes: u64,
+}
+
+/// How large things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of sled's files.
+    pub record_bytes: u64,
+    /// Bytes of the newest checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Pages that have a log.
+    pub pages: u64,
+    /// Bytes of log entries that are in memory and in the journal, but not in sled yet.
+    pub tail_bytes: u64,
 }
 
 /// What can go wrong in the store.
@@ -127,95 +224,290 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
-/// The store of one wiki. Cheap to clone.
+/// How long closing waits for readers that are still at work.
+const READERS_WAIT: Duration = Duration::from_secs(2);
+
+/// The store of one wiki. Cheap to clone; the last clone closes it when dropped.
 #[derive(Clone)]
 pub struct Store {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-#[expect(clippy::unimplemented, unused_variables, clippy::unused_async, reason = "stub")]
+struct Inner {
+    shared: Arc<Shared>,
+    /// Threads and the directory's lock, until closed.
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    writer: JoinHandle<()>,
+    watchdog: JoinHandle<()>,
+    _lock: File,
+}
+
 impl Store {
     /// Opens the data directory, recovering what a crash left. Blocks.
+    ///
+    /// Everything is read once; the journal behind what sled has is replayed. A directory that is
+    /// not there is made.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::TooNew`], [`StoreError::Damaged`] when something that
+    /// was acknowledged cannot be had back (nothing is changed then), [`StoreError::Io`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
-        unimplemented!()
+        Self::open_with(dir, options, Arc::new(RealDisk))
+    }
+
+    fn open_with(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+        disk::create_dir(dir)?;
+        let lock = disk::lock(dir)?;
+        let recovered = recover::recover(dir, &options, &disk)?;
+        let parts = (Arc::clone(&recovered.applier.kv), Arc::clone(&recovered.applier.pages));
+        let place = (dir.to_owned(), recovered.format.store);
+        let shared = Arc::new(Shared::new(place, options, disk, parts, recovered.repaired));
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            recovered.journal,
+            recovered.applier,
+            recovered.checkpointed,
+        );
+        if recovered.heal {
+            let (reply, _) = oneshot::channel();
+            // The queue is open: nobody else has it yet.
+            let _ = shared.queue.push(0, Item::Checkpoint(reply));
+        }
+        let threads = std::thread::Builder::new;
+        let writer = threads().name("halley-store".into()).spawn(move || writer.run())?;
+        let watched = Arc::clone(&shared);
+        let watchdog = threads().name("halley-watchdog".into()).spawn(move || watched.watch())?;
+        let running = Mutex::new(Some(Running { writer, watchdog, _lock: lock }));
+        Ok(Self { inner: Arc::new(Inner { shared, running }) })
     }
 
     /// Appends updates to a page's log; returns the revision of the last one once all are on disk.
+    ///
+    /// All entries are kept or none. With no entries: the last revision so far. When the caller
+    /// stops waiting, the entries may be kept all the same.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] and [`StoreError::TooLarge`] (nothing was written),
+    /// [`StoreError::Stopped`] (whether it was written is not known).
     pub async fn append(
         &self,
         page: PageId,
         entries: Vec<LogEntry>,
     ) -> Result<Revision, StoreError> {
-        unimplemented!()
+        let bytes = entries.iter().map(codec::entry_size).sum::<usize>();
+        self.send(bytes, |reply, permit| Item::Append { page: page.0, entries, reply, permit })
+            .await
     }
 
     /// Makes all changes (true) once they are on disk, or none (false) when a condition failed.
+    ///
+    /// Conditions are checked in order; a later change of the same call sees the earlier ones. A
+    /// reader may see the changes of one call appear one after the other.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
     pub async fn change(&self, changes: Vec<Change>) -> Result<bool, StoreError> {
-        unimplemented!()
+        let mut bytes = 0;
+        for change in &changes {
+            let value = change.value.as_ref().map_or(0, Vec::len);
+            if change.key.len() > MAX_KEY_BYTES || value > MAX_VALUE_BYTES {
+                return Err(StoreError::TooLarge);
+            }
+            bytes += change.key.len() + value + 16;
+        }
+        self.send(bytes, |reply, permit| Item::Change { changes, reply, permit }).await
     }
 
     /// One record.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] after closing; [`StoreError::Damaged`], which also stops the store.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        unimplemented!()
+        let shared = &self.inner.shared;
+        shared.seen(shared.kv()?.get(table.space(), key))
     }
 
     /// Records whose key starts with `prefix` and is after `after`, at most `limit`, in key order.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
     pub fn list(
         &self,
         table: Table,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        unimplemented!()
+    ) -> Result<Vec<Pair>, StoreError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let shared = &self.inner.shared;
+        let read = shared.kv()?.each(table.space(), prefix, after, |key, value| {
+            found.push((key, value));
+            Ok(found.len() < limit)
+        });
+        shared.seen(read).map(|()| found)
     }
 
     /// Updates of a page after a revision, oldest first, as many as fit `limit_bytes` (at least one).
+    ///
+    /// # Errors
+    /// As [`Store::get`].
     pub fn read_log(
         &self,
         page: PageId,
         after: Revision,
         limit_bytes: usize,
     ) -> Result<Vec<(Revision, LogEntry)>, StoreError> {
-        unimplemented!()
+        let shared = &self.inner.shared;
+        let kv = shared.kv()?;
+        shared.seen(pages::read(&kv, &shared.pages, page.0, after.0, limit_bytes))
     }
 
     /// The newest position of a page's log; `None` when nothing was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] after closing.
     pub fn head(&self, page: PageId) -> Result<Option<Head>, StoreError> {
-        unimplemented!()
+        self.inner.shared.kv()?;
+        let pages = self.inner.shared.pages.read();
+        Ok(pages
+            .get(&page.0)
+            .map(|page| Head { revision: Revision(page.revision), at_ms: page.at_ms }))
     }
 
     /// Keeps a state of the document, as a shortcut for reading the log. Not urgent, not synced.
+    ///
+    /// The newest two of a page are kept, and older ones at doubling distances.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], [`StoreError::DiskFull`], [`StoreError::Stopped`].
     pub async fn save_snapshot(
         &self,
         page: PageId,
         revision: Revision,
         state: Vec<u8>,
     ) -> Result<(), StoreError> {
-        unimplemented!()
+        if state.len() > MAX_SNAPSHOT_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        if !self.inner.shared.has_space() {
+            return Err(StoreError::DiskFull);
+        }
+        let value = snapshot::pack(&state);
+        drop(state);
+        let bytes = value.len().min(MAX_CALL_BYTES);
+        self.send(bytes, |reply, permit| {
+            Item::Snapshot(snapshot::Job::new(page.0, revision.0, value, (reply, permit)))
+        })
+        .await
     }
 
     /// The newest snapshot at or before a revision.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
     pub fn snapshot_at(
         &self,
         page: PageId,
         at_most: Revision,
     ) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
-        unimplemented!()
+        let shared = &self.inner.shared;
+        shared.seen(snapshot::find(&*shared.kv()?, page.0, at_most.0))
     }
 
     /// State of the store.
     pub fn health(&self) -> Health {
-        unimplemented!()
+        self.inner.shared.health()
+    }
+
+    /// How large things are. Looks at the files of sled.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.inner.shared;
+        let pages = shared.pages.read();
+        let tails = pages.values().filter_map(|page| page.tail.as_ref());
+        Stats {
+            journal_bytes: shared.journal_bytes.load(Ordering::Relaxed),
+            record_bytes: disk::dir_bytes(&shared.dir.join("sled")),
+            checkpoint_bytes: shared.checkpoint_bytes.load(Ordering::Relaxed),
+            pages: pages.len() as u64,
+            tail_bytes: tails.map(|tail| tail.bytes as u64).sum(),
+        }
+    }
+
+    /// Makes a checkpoint now, verifies it, and removes the journal it covers.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] says why there is none; the store goes on with the older one.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.send(0, |reply, _permit| Item::Checkpoint(reply)).await
     }
 
     /// Resolves when a sync has failed and the process must exit without acknowledging anything more.
     pub async fn failed(&self) -> String {
-        unimplemented!()
+        self.inner.shared.failed().await
     }
 
     /// Writes everything out and stops the writer. Blocks. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when the store had failed: the next start replays the journal.
     pub fn close(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        self.inner.close()
+    }
+
+    async fn send<T>(
+        &self,
+        bytes: usize,
+        item: impl FnOnce(Reply<T>, queue::Permit) -> Item,
+    ) -> Result<T, StoreError> {
+        if bytes > MAX_CALL_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        let queue = &self.inner.shared.queue;
+        let permit = queue.admit(bytes).await?;
+        let (reply, answer) = oneshot::channel();
+        queue.push(bytes, item(reply, permit)).map_err(|_| StoreError::Stopped)?;
+        answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), StoreError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Running { writer, watchdog, _lock }) = running.take() else { return Ok(()) };
+        // A queue that is closed already has ended the writer.
+        let _ = self.shared.queue.push(0, Item::Close);
+        let joined = writer.join();
+        self.shared.stop_watching();
+        let _ = watchdog.join();
+        if let Some(mut kv) = self.shared.take_kv() {
+            // sled lets go of its files when the last reader is done.
+            let start = Instant::now();
+            while let Err(shared) = Arc::try_unwrap(kv).map(kv::Kv::close) {
+                kv = shared;
+                if start.elapsed() > READERS_WAIT {
+                    log::warn!("store: closing while something is still being read");
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if joined.is_err() || self.shared.has_failed() {
+            return Err(StoreError::Stopped);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::error!("store: closing: {error}");
+        }
     }
 }

@@ -1,0 +1,64 @@
+//! `cargo bench --bench live`: what Halley costs, beside what cannot be avoided.
+//!
+//! Every figure stands beside a plain baseline measured in the same run on the
+//! same machine: a bare socket writer, a bare fdatasync loop, a bare HTTP
+//! answer, the bare Markdown parser. Ratios are what to compare between
+//! machines; absolute times are not.
+//!
+//! `cargo bench --bench live -- typing crowd` runs only the named parts:
+//! start, typing, fanout, idle, poll, append, render, crowd.
+
+mod baseline;
+mod client;
+mod crowd;
+mod fanout;
+mod report;
+mod server;
+mod storage;
+mod typing;
+
+use std::error::Error;
+
+/// What a part of the benchmark returns.
+pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Outcome {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let runs = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
+    raise_open_files();
+    report::machine();
+    if runs("start") {
+        server::measure_start().await?;
+    }
+    if runs("render") {
+        storage::measure_render();
+    }
+    if runs("append") {
+        storage::measure_append().await?;
+    }
+    if runs("poll") {
+        fanout::measure_poll().await?;
+    }
+    if runs("idle") {
+        fanout::measure_idle().await?;
+    }
+    if runs("fanout") {
+        fanout::measure_fanout().await?;
+    }
+    if runs("typing") {
+        typing::measure_typing().await?;
+    }
+    if runs("crowd") {
+        crowd::measure_crowd().await?;
+    }
+    Ok(())
+}
+
+/// A thousand readers are a thousand sockets here and as many in the server.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

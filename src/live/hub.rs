@@ -1,0 +1,399 @@
+//! The log of recent events: one sequence, a bounded ring per topic, and the
+//! wake-ups of those who listen.
+//!
+//! A listener is a cursor and a wake-up, never a queue. It is woken, reads
+//! what is after its cursor in one piece and sleeps again, so batching under
+//! load comes by itself and a reader that lags costs nothing. What has left
+//! the ring is answered with a reset, never with a part.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::task::AtomicWaker;
+
+use super::cursor::{Cursor, Epoch};
+use super::topic::{Encoded, Topic};
+
+/// Most events that a ring keeps, and so the most that one may be behind.
+///
+/// `PROTOCOL.md` started from 1,000; a busy page makes 250 a second, which
+/// would have reset every client that polls each 5 s.
+pub const RING_EVENTS: usize = 4_096;
+
+/// Most bytes that a ring keeps.
+pub const RING_BYTES: usize = 1024 * 1024;
+
+/// A topic that nobody published to or listened to for this long leaves memory.
+const IDLE_TOPIC: Duration = Duration::from_secs(600);
+
+/// What is after a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The events in `(from, to]`, in order.
+    Batch {
+        /// Where the interval ends: the head, or the last event when `more`.
+        to: u64,
+        /// Encoded events.
+        events: Vec<Encoded>,
+        /// The size limit ended it early; read on from `to`.
+        more: bool,
+    },
+    /// The cursor cannot be served: resynchronise, then go on from `head`.
+    Reset {
+        /// The newest position.
+        head: u64,
+    },
+}
+
+/// The event log of this process.
+pub struct Hub {
+    epoch: Epoch,
+    inner: RwLock<Inner>,
+    draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    head: u64,
+    topics: HashMap<Topic, Ring>,
+    /// Highest event of any ring that has left memory: older cursors are unprovable.
+    forgotten: u64,
+}
+
+struct Ring {
+    events: VecDeque<(u64, Encoded)>,
+    bytes: usize,
+    /// Events up to here are no longer held.
+    floor: u64,
+    last: u64,
+    touched: Instant,
+    listeners: Vec<Arc<AtomicWaker>>,
+}
+
+impl Ring {
+    fn new(floor: u64) -> Self {
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            floor,
+            last: floor,
+            touched: Instant::now(),
+            listeners: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, seq: u64, event: Encoded) {
+        self.bytes += event.len();
+        self.last = seq;
+        self.touched = Instant::now();
+        self.events.push_back((seq, event));
+        while self.events.len() > RING_EVENTS || self.bytes > RING_BYTES {
+            let Some((seq, event)) = self.events.pop_front() else { break };
+            self.bytes -= event.len();
+            self.floor = seq;
+        }
+    }
+}
+
+impl Hub {
+    /// An empty log with a new epoch.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            epoch: Epoch::draw(),
+            inner: RwLock::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The newest position.
+    #[must_use]
+    pub fn head(&self) -> Cursor {
+        self.cursor(self.read_lock().head)
+    }
+
+    /// A position of this process.
+    #[must_use]
+    pub fn cursor(&self, seq: u64) -> Cursor {
+        Cursor { epoch: self.epoch, seq }
+    }
+
+    /// Appends one event and wakes its listeners. Returns its position.
+    pub fn publish(&self, topic: Topic, event: Encoded) -> u64 {
+        self.publish_all(topic, [event])
+    }
+
+    /// Appends events of one topic, wakes its listeners once, returns the newest position.
+    pub fn publish_all(&self, topic: Topic, events: impl IntoIterator<Item = Encoded>) -> u64 {
+        let head = {
+            let mut inner = self.write_lock();
+            let inner = &mut *inner;
+            let forgotten = inner.forgotten;
+            let ring = inner.topics.entry(topic).or_insert_with(|| Ring::new(forgotten));
+            for event in events {
+                inner.head += 1;
+                ring.push(inner.head, event);
+            }
+            inner.head
+        };
+        // Waking takes time in the number of listeners: only readers of the log wait for it.
+        if let Some(ring) = self.read_lock().topics.get(&topic) {
+            for listener in &ring.listeners {
+                listener.wake();
+            }
+        }
+        head
+    }
+
+    /// What is after `cursor` in these topics, at most about `limit` bytes (at least one event).
+    #[must_use]
+    pub fn read(&self, topics: &[Topic], cursor: Cursor, limit: usize) -> Read {
+        let inner = self.read_lock();
+        let head = inner.head;
+        if cursor.epoch != self.epoch || cursor.seq > head {
+            return Read::Reset { head };
+        }
+        let after = cursor.seq;
+        let mut found: Vec<(u64, &Encoded)> = Vec::new();
+        for topic in topics {
+            let Some(ring) = inner.topics.get(topic) else {
+                if after < inner.forgotten {
+                    return Read::Reset { head };
+                }
+                continue;
+            };
+            if ring.last <= after {
+                continue;
+            }
+            if after < ring.floor {
+                return Read::Reset { head };
+            }
+            let start = ring.events.partition_point(|(seq, _)| *seq <= after);
+            found.extend(ring.events.range(start..).map(|(seq, event)| (*seq, event)));
+        }
+        if topics.len() > 1 {
+            found.sort_unstable_by_key(|(seq, _)| *seq);
+        }
+        let mut events = Vec::with_capacity(found.len());
+        let mut bytes = 0;
+        let mut last = after;
+        for (seq, event) in found {
+            if bytes + event.len() > limit && !events.is_empty() {
+                return Read::Batch { to: last, events, more: true };
+            }
+            bytes += event.len();
+            last = seq;
+            events.push(Arc::clone(event));
+        }
+        Read::Batch { to: head, events, more: false }
+    }
+
+    /// Starts to listen. The listener is told of everything from now on.
+    #[must_use]
+    pub fn listen(self: &Arc<Self>, topics: Vec<Topic>) -> Listener {
+        let waker = Arc::new(AtomicWaker::new());
+        let mut inner = self.write_lock();
+        let forgotten = inner.forgotten;
+        for topic in &topics {
+            let ring = inner.topics.entry(*topic).or_insert_with(|| Ring::new(forgotten));
+            ring.listeners.push(Arc::clone(&waker));
+        }
+        drop(inner);
+        Listener { hub: Arc::clone(self), topics, waker }
+    }
+
+    /// How many listen to a topic.
+    #[must_use]
+    pub fn listeners(&self, topic: Topic) -> usize {
+        self.read_lock().topics.get(&topic).map_or(0, |ring| ring.listeners.len())
+    }
+
+    /// Tells every listener that the process is about to end. For good.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for ring in self.read_lock().topics.values() {
+            for listener in &ring.listeners {
+                listener.wake();
+            }
+        }
+    }
+
+    /// Whether [`Hub::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Forgets rings that nobody has used for a while. Called now and then.
+    pub fn forget_idle(&self) {
+        let mut inner = self.write_lock();
+        let mut forgotten = inner.forgotten;
+        inner.topics.retain(|_, ring| {
+            let keep = !ring.listeners.is_empty() || ring.touched.elapsed() < IDLE_TOPIC;
+            if !keep {
+                forgotten = forgotten.max(ring.last);
+            }
+            keep
+        });
+        inner.forgotten = forgotten;
+    }
+
+    // A panic while the lock is held can only come from running out of memory; the numbers
+    // themselves are never left half-changed, so going on is right.
+    fn read_lock(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A registration with the hub; leaving is dropping it.
+pub struct Listener {
+    hub: Arc<Hub>,
+    topics: Vec<Topic>,
+    waker: Arc<AtomicWaker>,
+}
+
+impl Listener {
+    /// Topics listened to.
+    #[must_use]
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// The log listened to.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Ready when something is after `seq`, or when the process drains.
+    ///
+    /// The wake-up is registered before the look, so nothing falls between.
+    pub fn poll_after(&self, seq: u64, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        let inner = self.hub.read_lock();
+        let news = self
+            .topics
+            .iter()
+            .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > seq));
+        if news || self.hub.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Waits until something is after `seq`, or the process drains.
+    pub async fn after(&self, seq: u64) {
+        std::future::poll_fn(|cx| self.poll_after(seq, cx)).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut inner = self.hub.write_lock();
+        for topic in &self.topics {
+            if let Some(ring) = inner.topics.get_mut(topic) {
+                ring.listeners.retain(|waker| !Arc::ptr_eq(waker, &self.waker));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::topic::encode;
+    use crate::page::PageId;
+
+    const A: Topic = Topic::View(PageId(1));
+    const B: Topic = Topic::Here(PageId(1));
+
+    fn event(n: u64) -> Encoded {
+        encode(A, "n", &n)
+    }
+
+    #[test]
+    fn a_reader_gets_each_event_once_in_order_over_its_topics() {
+        let hub = Hub::new();
+        let start = hub.head();
+        hub.publish(A, event(1));
+        hub.publish(Topic::Site, event(2));
+        hub.publish(B, event(3));
+        hub.publish(A, event(4));
+        assert_eq!(
+            hub.read(&[B, A], start, 1 << 20),
+            Read::Batch { to: 4, events: vec![event(1), event(3), event(4)], more: false }
+        );
+        assert_eq!(
+            hub.read(&[A, B], hub.head(), 1 << 20),
+            Read::Batch { to: 4, events: vec![], more: false }
+        );
+    }
+
+    #[test]
+    fn a_limit_ends_a_batch_at_its_last_event_and_says_more() {
+        let hub = Hub::new();
+        let start = hub.head();
+        for n in 1..=3 {
+            hub.publish(A, event(n));
+        }
+        hub.publish(B, event(4));
+        let Read::Batch { to, events, more } = hub.read(&[A], start, event(1).len() * 2) else {
+            panic!("no reset is due");
+        };
+        assert_eq!((to, events.len(), more), (2, 2, true));
+        let rest = hub.read(&[A], hub.cursor(to), 1 << 20);
+        assert_eq!(rest, Read::Batch { to: 4, events: vec![event(3)], more: false });
+    }
+
+    #[test]
+    fn a_cursor_that_cannot_be_served_is_a_reset() {
+        let hub = Hub::new();
+        let start = hub.head();
+        for n in 0..=RING_EVENTS as u64 {
+            hub.publish(A, event(n));
+        }
+        let head = hub.head().seq;
+        assert_eq!(hub.read(&[A], start, 1 << 20), Read::Reset { head }, "off the ring");
+        assert_eq!(hub.read(&[A], hub.cursor(head + 1), 1), Read::Reset { head }, "ahead");
+        let other = Hub::new().head();
+        assert_eq!(hub.read(&[A], other, 1), Read::Reset { head }, "other epoch");
+        assert!(matches!(hub.read(&[B], start, 1), Read::Batch { .. }), "a quiet topic is whole");
+    }
+
+    #[test]
+    fn many_bytes_push_old_events_off_the_ring() {
+        let hub = Hub::new();
+        let start = hub.head();
+        let big: Encoded = vec![b'x'; RING_BYTES / 2 + 1].into();
+        hub.publish(A, Arc::clone(&big));
+        hub.publish(A, big);
+        assert!(matches!(hub.read(&[A], start, 1 << 30), Read::Reset { .. }));
+        assert!(matches!(hub.read(&[A], hub.cursor(1), 1 << 30), Read::Batch { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_listener_is_woken_by_its_topics_and_by_the_end() {
+        let hub = Hub::new();
+        let listener = hub.listen(vec![A]);
+        let waiting = tokio::spawn(async move {
+            listener.after(0).await;
+            listener
+        });
+        tokio::task::yield_now().await;
+        hub.publish(B, event(1));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        hub.publish(A, event(2));
+        let listener = waiting.await.expect("woken");
+        assert_eq!(hub.listeners(A), 1);
+        let waiting = tokio::spawn(async move { listener.after(2).await });
+        tokio::task::yield_now().await;
+        hub.drain();
+        waiting.await.expect("woken by the end");
+        assert_eq!(hub.listeners(A), 0, "leaving is dropping");
+    }
+}

@@ -1,0 +1,102 @@
+//! Yjs client ids: issued by the server, bound to one login on one page.
+//!
+//! Whoever writes under an id is its author, so an id is stored before its
+//! first use and never issued twice. That makes authorship a property of the
+//! document itself, which nobody can forge.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::Room;
+use crate::live::{Author, LiveError, now_ms};
+use crate::page::PageId;
+use crate::store::{Change, Expect, Store, StoreError, Table};
+
+/// Records read at a time while loading.
+const LOAD_STEP: usize = 4_096;
+
+/// Who an id was issued to, as stored.
+#[derive(Serialize, Deserialize)]
+struct ClientRecord {
+    login: String,
+    name: String,
+    colour: u8,
+    issued_ms: u64,
+}
+
+/// Logins by the client id that was issued to them, on one page.
+#[derive(Default)]
+pub struct Clients {
+    owners: HashMap<u64, Arc<str>>,
+}
+
+impl Clients {
+    /// Reads the ids of a page. Blocks.
+    pub fn load(store: &Store, page: PageId) -> Result<Self, StoreError> {
+        let mut owners = HashMap::new();
+        let prefix = page.0.to_be_bytes();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let records = store.list(Table::Clients, &prefix, after.as_deref(), LOAD_STEP)?;
+            for (key, value) in &records {
+                let damaged = || {
+                    StoreError::Damaged(format!("an author's record of page {page} cannot be read"))
+                };
+                let id = key.get(8..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
+                let record: ClientRecord = serde_json::from_slice(value).map_err(|_| damaged())?;
+                owners.insert(u64::from(u32::from_be_bytes(id)), record.login.into());
+            }
+            match records.last() {
+                Some((key, _)) if records.len() == LOAD_STEP => after = Some(key.clone()),
+                _ => return Ok(Self { owners }),
+            }
+        }
+    }
+
+    /// Whether an id was issued to this login.
+    pub fn owns(&self, login: &str, client: u64) -> bool {
+        self.owners.get(&client).is_some_and(|owner| **owner == *login)
+    }
+}
+
+impl Room {
+    /// Issues a client id (1 to 2^32 - 1) to a login; durable when it returns.
+    pub async fn issue_client(&self, who: &Author) -> Result<u32, LiveError> {
+        let record = ClientRecord {
+            login: who.id.clone(),
+            name: who.name.clone(),
+            colour: who.colour,
+            issued_ms: now_ms(),
+        };
+        let value = serde_json::to_vec(&record).unwrap_or_default();
+        loop {
+            let id = draw_id()?;
+            let mut key = self.id.0.to_be_bytes().to_vec();
+            key.extend(id.to_be_bytes());
+            let change = Change {
+                table: Table::Clients,
+                key,
+                expect: Expect::Absent,
+                value: Some(value.clone()),
+            };
+            // False: drawn before for this page, however unlikely. Draw again.
+            if self.shared.store.change(vec![change]).await? {
+                self.clients().owners.insert(u64::from(id), who.id.as_str().into());
+                return Ok(id);
+            }
+        }
+    }
+
+    pub(super) fn clients(&self) -> std::sync::MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Yjs 13 draws ids below 2^32; 0 is what it uses for "none" in some places.
+fn draw_id() -> Result<u32, LiveError> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|_| LiveError::Busy)?;
+    Ok(u32::from_le_bytes(bytes).max(1))
+}

@@ -1,0 +1,391 @@
+//! A streamed response as a source of frames, free of how bytes reach a socket.
+//!
+//! [`Stream::poll_frame`] yields whole Server-Sent Events frames (WHATWG HTML,
+//! section 9.2) after a cursor. The web server's adapter copies them to its
+//! body; a plain `EventSource` or `curl -N` can read them as they are.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::batch::Batch;
+use super::caps::StreamPermit;
+use super::cursor::Cursor;
+use super::hub::Listener;
+use super::presence::StreamLease;
+use super::topic::Topic;
+
+/// Pause between `hello` and `probe`. Together in one read they prove that
+/// something on the way holds bytes back.
+const PROBE_AFTER: Duration = Duration::from_millis(700);
+
+/// Longest silence of a stream.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A stream ends itself after this many bytes, since some networks cap a response's length.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// A stream's age at its own end, drawn from this range so that clients spread out.
+const MAX_AGE_SECS: std::ops::Range<u64> = 240..360;
+
+/// Bytes of comment that push a small frame through a buffer on the way.
+const PAD_BYTES: usize = 2048;
+
+/// Pause between a burst and the comment that pushes it, when padding was asked for.
+const PAD_AFTER: Duration = Duration::from_millis(50);
+
+/// Over how long the clients of a stopping server are told to come back.
+const DRAIN_SPREAD_MS: u64 = 3_000;
+
+/// What a client asked for.
+#[derive(Clone, Debug)]
+pub struct StreamRequest {
+    /// Where to begin.
+    pub cursor: Cursor,
+    /// Tab id, echoed in `hello`.
+    pub client: String,
+    /// Echoed, so that a cached answer gives itself away.
+    pub nonce: String,
+    /// Pad frames: something on the way waits for volume.
+    pub pad: bool,
+}
+
+/// Whether the reader may still follow a topic; asked for each batch.
+pub type Allowed = Box<dyn Fn(Topic) -> bool + Send + Sync>;
+
+/// One open stream.
+pub struct Stream {
+    listener: Listener,
+    request: StreamRequest,
+    cursor: Cursor,
+    state: State,
+    /// The next thing due by the clock: probe, heartbeat or end of life.
+    timer: Pin<Box<Sleep>>,
+    heartbeat_at: Instant,
+    pad_at: Option<Instant>,
+    end_at: Instant,
+    sent: usize,
+    allowed: Allowed,
+    lease: StreamLease,
+    _permit: StreamPermit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing sent yet.
+    Opening,
+    /// `hello` is out, `probe` is due.
+    Proving {
+        probe_at: Instant,
+    },
+    Running,
+    Ended,
+}
+
+impl Stream {
+    /// A stream from `request.cursor` on, for which the caller has checked rights and caps.
+    #[must_use]
+    pub fn new(
+        listener: Listener,
+        request: StreamRequest,
+        allowed: Allowed,
+        lease: StreamLease,
+        permit: StreamPermit,
+    ) -> Self {
+        let now = Instant::now();
+        let age = MAX_AGE_SECS.start + random_below(MAX_AGE_SECS.end - MAX_AGE_SECS.start);
+        Self {
+            cursor: request.cursor,
+            listener,
+            request,
+            state: State::Opening,
+            timer: Box::pin(sleep_until(now)),
+            heartbeat_at: now + HEARTBEAT,
+            pad_at: None,
+            end_at: now + Duration::from_secs(age),
+            sent: 0,
+            allowed,
+            lease,
+            _permit: permit,
+        }
+    }
+
+    /// The next frame or several in one piece; `None` when the stream is over.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let frame = match self.state {
+            State::Ended => return Poll::Ready(None),
+            State::Opening => Some(self.open()),
+            _ => self.due(),
+        };
+        if let Some(frame) = frame {
+            self.sent += frame.len();
+            return Poll::Ready(Some(frame));
+        }
+        // Registered before the look, in `poll_after`; then the clock.
+        if self.listener.poll_after(self.cursor.seq, cx).is_ready()
+            || self.lease.poll_superseded(cx).is_ready()
+        {
+            let frame = self.news();
+            self.sent += frame.len();
+            return Poll::Ready(Some(frame));
+        }
+        let next = self.next_due();
+        self.timer.as_mut().reset(next);
+        if self.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn open(&mut self) -> String {
+        let now = Instant::now();
+        self.state = State::Proving { probe_at: now + PROBE_AFTER };
+        self.mark_sent(now);
+        let mut frame = String::new();
+        if self.request.pad {
+            frame.push_str(&padding());
+        }
+        let hello = serde_json::json!({
+            "nonce": self.request.nonce,
+            "client": self.request.client,
+            "heartbeat": HEARTBEAT.as_secs(),
+            "max_age": (self.end_at - now).as_secs(),
+            "server": env!("CARGO_PKG_VERSION"),
+            "cursor": self.cursor.to_string(),
+        });
+        frame.push_str(&format!("event: hello\nid: {}\ndata: {hello}\n\n", self.cursor));
+        frame
+    }
+
+    /// What the clock says is due now.
+    fn due(&mut self) -> Option<String> {
+        let now = Instant::now();
+        if let State::Proving { probe_at } = self.state
+            && now >= probe_at
+        {
+            self.state = State::Running;
+            self.mark_sent(now);
+            let nonce = serde_json::json!({ "nonce": self.request.nonce });
+            return Some(format!("event: probe\ndata: {nonce}\n\n"));
+        }
+        if self.pad_at.is_some_and(|at| now >= at) {
+            self.pad_at = None;
+            return Some(padding());
+        }
+        if now >= self.end_at || self.sent >= MAX_BYTES {
+            return Some(self.bye("recycle", random_below(2_000)));
+        }
+        (now >= self.heartbeat_at).then(|| self.batch(now))
+    }
+
+    fn news(&mut self) -> String {
+        if self.listener.hub().is_draining() {
+            return self.bye("drain", random_below(DRAIN_SPREAD_MS));
+        }
+        if self.lease.is_superseded() {
+            return self.bye("superseded", 0);
+        }
+        if !self.listener.topics().iter().all(|topic| (self.allowed)(*topic)) {
+            return self.bye("auth", 0);
+        }
+        self.batch(Instant::now())
+    }
+
+    fn batch(&mut self, now: Instant) -> String {
+        let batch = Batch::read(self.listener.hub(), self.listener.topics(), self.cursor);
+        self.cursor = batch.to;
+        self.heartbeat_at = now + HEARTBEAT;
+        self.mark_sent(now);
+        batch.frame()
+    }
+
+    fn mark_sent(&mut self, now: Instant) {
+        if self.request.pad {
+            self.pad_at = Some(now + PAD_AFTER);
+        }
+    }
+
+    fn bye(&mut self, why: &str, after_ms: u64) -> String {
+        self.state = State::Ended;
+        self.lease.ended_in_order();
+        format!(
+            "event: bye\nid: {}\ndata: {{\"why\":\"{why}\",\"after_ms\":{after_ms}}}\n\n",
+            self.cursor
+        )
+    }
+
+    fn next_due(&self) -> Instant {
+        let mut next = self.heartbeat_at.min(self.end_at);
+        if let State::Proving { probe_at } = self.state {
+            next = next.min(probe_at);
+        }
+        self.pad_at.map_or(next, |at| next.min(at))
+    }
+}
+
+/// A comment that fills a buffer on the way; clients skip it.
+fn padding() -> String {
+    format!(":{}\n\n", " ".repeat(PAD_BYTES))
+}
+
+/// A number in `0..limit`, to keep clients from doing the same thing at once.
+pub(super) fn random_below(limit: u64) -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness clients merely return together.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes) % limit.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::live::caps::{StreamCaps, StreamCounter};
+    use crate::live::hub::{Hub, RING_EVENTS};
+    use crate::live::presence::Presence;
+    use crate::live::topic::encode;
+
+    struct Bench {
+        hub: Arc<Hub>,
+        presence: Arc<Presence>,
+        counter: Arc<StreamCounter>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let hub = Hub::new();
+            let presence = Presence::new(Arc::clone(&hub));
+            Self { hub, presence, counter: StreamCounter::new(StreamCaps::default()) }
+        }
+
+        fn open(&self, cursor: Cursor, pad: bool, allowed: Allowed) -> Stream {
+            let request =
+                StreamRequest { cursor, client: "client12".into(), nonce: "n1".into(), pad };
+            Stream::new(
+                self.hub.listen(vec![Topic::Site]),
+                request,
+                allowed,
+                self.presence.stream_opened("client12", "g1"),
+                self.counter.open(None, None).expect("room"),
+            )
+        }
+
+        fn publish(&self, n: u64) {
+            self.hub.publish(Topic::Site, encode(Topic::Site, "created", &n));
+        }
+    }
+
+    /// The next frame, with the paused clock running on until there is one.
+    async fn next(stream: &mut Stream) -> Option<String> {
+        std::future::poll_fn(|cx| stream.poll_frame(cx)).await
+    }
+
+    fn kind(frame: &str) -> &str {
+        frame.lines().next().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_says_hello_at_once_proves_itself_later_and_then_beats() {
+        let bench = Bench::new();
+        let mut stream = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let begun = Instant::now();
+        let hello = next(&mut stream).await.expect("hello");
+        assert_eq!((kind(&hello), begun.elapsed()), ("event: hello", Duration::ZERO));
+        assert!(hello.contains(r#""nonce":"n1""#));
+        let probe = next(&mut stream).await.expect("probe");
+        assert_eq!(kind(&probe), "event: probe");
+        assert!((700..710).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        let beat = next(&mut stream).await.expect("heartbeat");
+        assert!(beat.contains(r#""events":[]"#), "{beat}");
+        assert!((15_000..15_010).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_delivery_goes_on_where_the_last_one_ended() {
+        let bench = Bench::new();
+        let start = bench.hub.head();
+        bench.publish(1);
+        let mut stream = bench.open(start, false, Box::new(|_| true));
+        next(&mut stream).await;
+        let first = next(&mut stream).await.expect("what was missed");
+        assert!(first.contains(&format!(r#""from":"{start}","to":"{}""#, bench.hub.head())));
+        let from = bench.hub.head();
+        bench.publish(2);
+        bench.publish(3);
+        let second = next(&mut stream).await.expect("both at once");
+        assert!(second.contains(&format!(r#""from":"{from}""#)) && second.contains(r#""data":3"#));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_off_the_ring_is_reset_and_the_stream_goes_on() {
+        let bench = Bench::new();
+        let start = bench.hub.head();
+        for n in 0..=RING_EVENTS as u64 {
+            bench.publish(n);
+        }
+        let mut stream = bench.open(start, false, Box::new(|_| true));
+        next(&mut stream).await;
+        assert_eq!(kind(&next(&mut stream).await.expect("reset")), "event: reset");
+        bench.publish(0);
+        assert_eq!(kind(&next(&mut stream).await.expect("batch")), "event: batch");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_itself_and_says_why() {
+        let why = |frame: Option<String>| {
+            let frame = frame.expect("bye");
+            assert_eq!(kind(&frame), "event: bye");
+            frame.split(r#""why":""#).nth(1).and_then(|s| s.split('"').next()).map(str::to_owned)
+        };
+        let bench = Bench::new();
+
+        let mut old = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let begun = Instant::now();
+        let last = loop {
+            let frame = next(&mut old).await;
+            if frame.as_deref().is_some_and(|frame| kind(frame) == "event: bye") {
+                break frame;
+            }
+        };
+        assert_eq!(why(last).as_deref(), Some("recycle"));
+        assert!((240..=361).contains(&begun.elapsed().as_secs()));
+        assert_eq!(next(&mut old).await, None);
+
+        let mut refused = bench.open(bench.hub.head(), false, Box::new(|_| false));
+        next(&mut refused).await;
+        bench.publish(1);
+        assert_eq!(why(next(&mut refused).await).as_deref(), Some("auth"));
+
+        let mut first = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        next(&mut first).await;
+        let second = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        let third = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        assert_eq!(why(next(&mut first).await).as_deref(), Some("superseded"));
+
+        let mut last = second;
+        next(&mut last).await;
+        bench.hub.drain();
+        assert_eq!(why(next(&mut last).await).as_deref(), Some("drain"));
+        drop((old, refused, first, last, third));
+        assert_eq!(bench.counter.total(), 0, "each gives back its place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn padding_comes_before_and_after_what_must_get_through() {
+        let bench = Bench::new();
+        let mut stream = bench.open(bench.hub.head(), true, Box::new(|_| true));
+        let hello = next(&mut stream).await.expect("hello");
+        assert!(hello.starts_with(": ") && hello.len() > PAD_BYTES);
+        let pad = next(&mut stream).await.expect("padding");
+        assert!(pad.starts_with(": "), "hello must not wait for the probe in a buffer");
+        assert_eq!(kind(&next(&mut stream).await.expect("probe")), "event: probe");
+        let begun = Instant::now();
+        let pad = next(&mut stream).await.expect("padding");
+        assert!(pad.starts_with(": ") && pad.len() > PAD_BYTES);
+        assert!(begun.elapsed().as_millis() >= 50);
+    }
+}

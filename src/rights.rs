@@ -1,0 +1,52 @@
+//! Who may do what: one function, asked by every handler and for every replayed event.
+
+use crate::error::{Error, Kind};
+use crate::identity::Guest;
+use crate::live::PageInfo;
+
+/// Something that somebody wants to do. A closed list: what is not in it cannot be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// See a page, its source, its revisions, and who is there.
+    Read,
+    /// See which pages there are.
+    List,
+    /// Make a page that is not there.
+    Create,
+    /// Change a page's text.
+    Write,
+    /// Take a page away, so that it can be brought back.
+    Delete,
+    /// Bring a deleted page back.
+    Restore,
+}
+
+/// Decides. `page` is what it would be done to; `None` for the wiki as a whole, or a page that
+/// is not there yet.
+///
+/// Until accounts come everybody is a guest and may do everything to a page that is there; a
+/// deleted page can only be restored or, by its path, said to be deleted.
+#[must_use]
+pub fn may(who: &Guest, action: Action, page: Option<&PageInfo>) -> bool {
+    let _ = who;
+    let deleted = page.is_some_and(|page| page.deleted_ms.is_some());
+    match action {
+        Action::List | Action::Create => true,
+        Action::Read | Action::Write | Action::Delete => !deleted,
+        Action::Restore => page.is_some(),
+    }
+}
+
+/// [`may`], as an error.
+///
+/// # Errors
+/// `forbidden`, or `page_deleted` where that is the reason.
+pub fn require(who: &Guest, action: Action, page: Option<&PageInfo>) -> Result<(), Error> {
+    if may(who, action, page) {
+        Ok(())
+    } else if page.is_some_and(|page| page.deleted_ms.is_some()) {
+        Err(Kind::PageDeleted.into())
+    } else {
+        Err(Kind::Forbidden.into())
+    }
+}

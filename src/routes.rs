@@ -1,0 +1,38 @@
+//! What can be asked over HTTP: one resource per file, each a stage.
+
+mod api;
+mod body;
+mod edit;
+mod files;
+mod health;
+mod live;
+mod manage;
+mod name;
+mod raw;
+mod read;
+mod reply;
+mod target;
+
+pub use body::{FormBody, read_body, read_text};
+pub(crate) use read::FRONT_PAGE;
+pub use reply::{Api, Redirect, Reply};
+pub use target::{Target, find};
+
+use rocket::fairing::AdHoc;
+use rocket::{Build, Rocket};
+
+/// Attaches all resources.
+pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
+    let stages: [fn() -> AdHoc; 9] = [
+        health::stage,
+        files::stage,
+        read::stage,
+        edit::stage,
+        manage::stage,
+        raw::stage,
+        name::stage,
+        api::stage,
+        live::stage,
+    ];
+    stages.into_iter().fold(rocket, |rocket, stage| rocket.attach(stage()))
+}

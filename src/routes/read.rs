@@ -1,0 +1,172 @@
+//! Pages to read: the front page, one page, the list of all.
+
+use rocket::fairing::AdHoc;
+use rocket::http::Status;
+use rocket::{State, get, routes};
+
+use super::reply::{Redirect, Reply};
+use super::target::Target;
+use crate::error::{Error, Kind};
+use crate::identity::Guest;
+use crate::live::{Live, PageInfo};
+use crate::page::{PagePath, Revision};
+use crate::rights::{Action, may, require};
+use crate::time;
+use crate::views::{
+    DeletedRow, DeletedView, Html, MissingView, PageRow, PageView, PagesView, ReadView, Site,
+    blocks, wiki_url,
+};
+
+/// The page that `/` shows.
+pub(crate) const FRONT_PAGE: &str = "Home";
+
+/// Most rows of the list of pages; `?q=` finds the others.
+const MAX_ROWS: usize = 5000;
+
+/// Most deleted pages that are listed.
+const MAX_DELETED: usize = 50;
+
+pub(super) fn stage() -> AdHoc {
+    AdHoc::on_ignite("Reading", |rocket| async {
+        rocket.mount("/", routes![show_front, show_page, list_pages])
+    })
+}
+
+#[get("/")]
+async fn show_front(site: Site, guest: Guest, live: &State<Live>) -> Result<Reply, Error> {
+    let path: PagePath = FRONT_PAGE.parse()?;
+    match live.pages().find(&path) {
+        Some(page) if page.deleted_ms.is_none() => {
+            read(&site, &guest, live, &page, None).await.map(Reply::Html)
+        }
+        page => Ok(Reply::Html(absent(&site, &guest, &path, page.as_ref()))),
+    }
+}
+
+#[get("/wiki/<_..>?<rev>")]
+async fn show_page(
+    site: Site,
+    target: Option<Target>,
+    rev: Option<&str>,
+    guest: Guest,
+    live: &State<Live>,
+    uri: &rocket::http::uri::Origin<'_>,
+) -> Result<Reply, Error> {
+    let Some(target) = target else {
+        // A bad path is worth a page that says why, and `/wiki` itself means the wiki.
+        let raw = uri.path().as_str().trim_start_matches("/wiki").trim_matches('/');
+        if raw.is_empty() {
+            return Ok(Reply::Redirect(Redirect::canonical("/")));
+        }
+        return Target::parse(raw, None)
+            .map(|t| Redirect::canonical(wiki_url(&t.path)))
+            .map(Reply::Redirect);
+    };
+    let page = live.pages().find(&target.path);
+    if let Some(location) = target.elsewhere("/wiki/", page.as_ref()) {
+        return Ok(Reply::Redirect(Redirect::canonical(location)));
+    }
+    let rev = rev.map(parse_revision).transpose()?;
+    match page {
+        Some(page) if page.deleted_ms.is_none() => {
+            read(&site, &guest, live, &page, rev).await.map(Reply::Html)
+        }
+        page => Ok(Reply::Html(absent(&site, &guest, &target.path, page.as_ref()))),
+    }
+}
+
+/// A revision in an address.
+pub(super) fn parse_revision(text: &str) -> Result<Revision, Error> {
+    text.parse().map(Revision).map_err(|_| Kind::BadRevision.into())
+}
+
+async fn read(
+    site: &Site,
+    guest: &Guest,
+    live: &Live,
+    page: &PageInfo,
+    rev: Option<Revision>,
+) -> Result<Html, Error> {
+    require(guest, Action::Read, Some(page))?;
+    let now = live.view(page.id).await?;
+    let mut view = ReadView {
+        page: PageView::new(page, now.revision),
+        blocks: Vec::new(),
+        empty: false,
+        people: live.people(page.id),
+        updated: time::ago(page.updated_ms, time::now_ms()),
+        updated_iso: time::iso(page.updated_ms),
+        rev_shown: rev.filter(|rev| *rev != now.revision),
+    };
+    let rendered = match view.rev_shown {
+        None => now.rendered,
+        Some(rev) => {
+            let text = live.text_at(page.id, rev).await?.ok_or(Kind::NoRevision)?;
+            std::sync::Arc::new(live.render_text(&text).await)
+        }
+    };
+    if let Some(title) = &rendered.title {
+        view.page.title.clone_from(title);
+    }
+    view.blocks = blocks(&rendered);
+    view.empty = view.blocks.is_empty();
+    // The data is newer than the cursor of `site`, never older, as it should be; when nothing
+    // was written between the two, this one says the same.
+    Ok(Html::new(site, &view))
+}
+
+/// The page for a page that is not there: an offer to create it, or to bring it back.
+pub(super) fn absent(site: &Site, guest: &Guest, path: &PagePath, page: Option<&PageInfo>) -> Html {
+    let html = match page {
+        Some(page) => Html::new(
+            site,
+            &DeletedView {
+                page: PageView::new(page, page.head),
+                restore_url: format!("/restore/{}", page.path.to_url()),
+            },
+        ),
+        None => Html::new(
+            site,
+            &MissingView {
+                path: path.to_string(),
+                url: wiki_url(path),
+                can_create: may(guest, Action::Create, None),
+                error: None,
+            },
+        ),
+    };
+    html.with_status(Status::NotFound)
+}
+
+#[get("/pages?<q>")]
+fn list_pages(
+    site: Site,
+    q: Option<&str>,
+    guest: Guest,
+    live: &State<Live>,
+) -> Result<Html, Error> {
+    require(&guest, Action::List, None)?;
+    let query = q.unwrap_or_default().trim().to_owned();
+    let matching = matching(live.pages().list(), &query);
+    let total = matching.len();
+    let mut tree = PageRow::tree(&matching, time::now_ms());
+    tree.truncate(MAX_ROWS);
+    let deleted = live.pages().deleted().into_iter().take(MAX_DELETED);
+    let deleted = deleted.map(|page| DeletedRow {
+        path: page.path.to_string(),
+        url: wiki_url(&page.path),
+        restore_url: format!("/restore/{}", page.path.to_url()),
+    });
+    Ok(Html::new(&site, &PagesView { tree, query, deleted: deleted.collect(), total }))
+}
+
+/// Pages whose path or title contains every word of a query, whatever their case.
+pub(super) fn matching(mut pages: Vec<PageInfo>, query: &str) -> Vec<PageInfo> {
+    let words: Vec<_> = query.split_whitespace().map(str::to_lowercase).collect();
+    pages.retain(|page| {
+        let key = page.path.key();
+        let title = page.title.as_deref().unwrap_or_default().to_lowercase();
+        words.iter().all(|word| key.contains(word) || title.contains(word))
+    });
+    pages
+}

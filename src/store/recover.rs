@@ -1,0 +1,455 @@
+//! Opening a data directory: what is there, what a crash left, and what can be rebuilt from what.
+//!
+//! The rules: nothing that was acknowledged may be missing afterwards, and a store never starts
+//! empty by itself. sled may be lost entirely, as long as a checkpoint and the journal from there
+//! on (or the whole journal) can be read. When that is not so, the store refuses to open.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::applier::{Applier, Marker};
+use super::checkpoint;
+use super::codec;
+use super::disk::{self, Disk};
+use super::journal::record::Kind;
+use super::journal::scan::{self, End, Passed, Segment};
+use super::journal::{HEADER, Journal};
+use super::kv::{self, Kv, space};
+use super::migrate::{self, FORMAT, Format};
+use super::pages::{self, Page, Pages};
+use super::{Options, StoreError};
+
+/// Databases that were set aside; older ones are removed, since each may be as large as the wiki.
+const KEPT_ASIDE: usize = 3;
+const RESERVE: &str = "reserve";
+
+/// What opening gives.
+pub(super) struct Recovered {
+    pub format: Format,
+    pub journal: Journal,
+    pub applier: Applier,
+    /// What had to be repaired.
+    pub repaired: Option<String>,
+    /// The old part of the journal is damaged: a checkpoint must replace it soon.
+    pub heal: bool,
+    /// Position and size of the newest checkpoint.
+    pub checkpointed: (u64, u64),
+}
+
+/// Why a start from sled did not work.
+enum Trouble {
+    /// sled's files are to blame: they can be rebuilt.
+    Records(String),
+    /// Nothing that this program should repair by itself.
+    Refuse(StoreError),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(text) => Self::Records(text),
+            other => Self::Refuse(other),
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Refuse(error.into())
+    }
+}
+
+/// Opens everything. The directory's lock is held.
+pub(super) fn recover(
+    dir: &Path,
+    options: &Options,
+    disk: &Arc<dyn Disk>,
+) -> Result<Recovered, StoreError> {
+    let result = attempt(dir, options, disk);
+    let reserve = dir.join(RESERVE);
+    match result {
+        // sled cannot even be opened without some space. The reserve is there for this moment.
+        Err(StoreError::Io(error)) if disk::is_full(&error) && reserve.exists() => {
+            log::warn!("store: the disk is full; giving up the reserve to be able to open");
+            fs::remove_file(&reserve)?;
+            attempt(dir, options, disk)
+        }
+        Ok(recovered) => {
+            keep_reserve(&reserve, options, &**disk);
+            Ok(recovered)
+        }
+        other => other,
+    }
+}
+
+/// Takes the reserve when there is plenty of space; going without is no error.
+fn keep_reserve(path: &Path, options: &Options, disk: &dyn Disk) {
+    let Some(dir) = path.parent() else { return };
+    let sizes = disk::total_bytes(dir).and_then(|total| Ok((total, disk.free_bytes(dir)?)));
+    let Ok((total, free)) = sizes else { return };
+    let length = options.reserve_bytes.min(total / 64);
+    if length == 0 || path.exists() || free < options.free_floor_bytes + 4 * length {
+        return;
+    }
+    let taken = fs::File::create(path).and_then(|file| {
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length)?;
+        Ok(())
+    });
+    if let Err(error) = taken {
+        log::warn!("store: no reserve could be taken: {error}");
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recovered, StoreError> {
+    let format = format(dir)?;
+    let journal_dir = dir.join("journal");
+    let segments =
+        if journal_dir.is_dir() { scan::segments(&journal_dir, format.store)? } else { Vec::new() };
+    if segments.is_empty() {
+        return Err(StoreError::Damaged(format!(
+            "{} has no journal files, so nobody can tell what was saved; put the data directory \
+             back from a backup",
+            journal_dir.display()
+        )));
+    }
+    let opening = Opening { dir, options, disk, store: format.store, segments };
+    let (started, repaired) = opening.start()?;
+    let newest = checkpoint::candidates(dir)?.into_iter().next();
+    let checkpointed = newest.map_or((0, 0), |newest| (newest.position, newest.bytes));
+    let (heal, damage) = match opening.check_old_part(started.marker.safe) {
+        Ok(()) => (false, None),
+        Err(StoreError::Damaged(text)) => (true, Some(text)),
+        Err(error) => return Err(error),
+    };
+    let repaired = match (repaired, damage) {
+        (repaired, None) => repaired,
+        (before, Some(damage)) => {
+            log::warn!("store: {damage}; all of it is in the records, so a checkpoint is made");
+            let text = "An old part of the journal was damaged. Nothing is lost: everything in it \
+                        had already been kept elsewhere, and it is being replaced.";
+            Some(before.map_or_else(|| text.into(), |before| format!("{before} {text}")))
+        }
+    };
+    let journal = Journal::resume(
+        &journal_dir,
+        format.store,
+        options.segment_bytes,
+        opening.segments,
+        started.end,
+    )?;
+    Ok(Recovered { format, journal, applier: started.applier, repaired, heal, checkpointed })
+}
+
+/// The format of the directory; makes a new store of an empty one.
+fn format(dir: &Path) -> Result<Format, StoreError> {
+    if let Some(format) = migrate::read(dir)? {
+        return migrate::run(dir, format);
+    }
+    // No format file: new, or a crash while it was being made. The format file is written last.
+    let journal = dir.join("journal");
+    let mut files = Vec::new();
+    if journal.is_dir() {
+        files = disk::files_ending(&journal, super::journal::SUFFIX)?;
+    }
+    let unused = files.len() <= 1 && files.iter().all(|path| is_unused(path));
+    if !unused || dir.join("sled").exists() || dir.join("checkpoints").exists() {
+        return Err(StoreError::Damaged(format!(
+            "{} holds data of a wiki but no format file; put it back from a backup",
+            dir.display()
+        )));
+    }
+    for path in files {
+        fs::remove_file(path)?;
+    }
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+    let format = Format { version: FORMAT, store: u64::from_le_bytes(random) };
+    Journal::create(&journal, format.store)?;
+    migrate::write(dir, format)?;
+    Ok(format)
+}
+
+fn is_unused(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() <= HEADER)
+}
+
+struct Opening<'a> {
+    dir: &'a Path,
+    options: &'a Options,
+    disk: &'a Arc<dyn Disk>,
+    store: u64,
+    segments: Vec<Segment>,
+}
+
+/// A state that is complete up to the end of the journal.
+struct Started {
+    applier: Applier,
+    end: End,
+    /// What sled said before the replay.
+    marker: Marker,
+}
+
+impl Opening<'_> {
+    fn start(&self) -> Result<(Started, Option<String>), StoreError> {
+        let records = self.dir.join("sled");
+        let mut why = None;
+        if records.exists() {
+            match self.start_from_sled(&records) {
+                Ok(started) => return Ok((started, None)),
+                Err(Trouble::Refuse(error)) => return Err(error),
+                Err(Trouble::Records(text)) => why = Some(text),
+            }
+        } else if !self.is_new()? {
+            why = Some("the database is missing".into());
+        }
+        // Look for something to rebuild from before anything is moved.
+        let source = self.source(why.as_deref().unwrap_or(""))?;
+        let mut notice = None;
+        if let Some(why) = why {
+            log::warn!("store: {why}; rebuilding the database from {}", source.describe());
+            let mut text = "The database could not be read and was rebuilt from ".to_owned();
+            text.push_str(if source.checkpoint.is_some() {
+                "the last checkpoint and the journal."
+            } else {
+                "the journal."
+            });
+            if let Some(aside) = self.set_aside(&records)? {
+                log::warn!("store: the old database is kept as {}", aside.display());
+                text.push_str(&format!(
+                    " The old one is kept as {}.",
+                    aside.file_name().unwrap_or_default().to_string_lossy()
+                ));
+            }
+            notice = Some(text);
+        }
+        self.build(&source, &records)?;
+        match self.start_from_sled(&records) {
+            Ok(started) => Ok((started, notice)),
+            Err(Trouble::Refuse(error)) => Err(error),
+            Err(Trouble::Records(text)) => Err(StoreError::Damaged(format!(
+                "the database in {} was rebuilt from {} but does not hold what the journal says \
+                 ({text}); put the data directory back from a backup",
+                self.dir.display(),
+                source.describe()
+            ))),
+        }
+    }
+
+    /// Whether nothing was ever written.
+    fn is_new(&self) -> Result<bool, StoreError> {
+        if self.segments.len() != 1 || self.segments[0].start != 0 {
+            return Ok(false);
+        }
+        let end = scan::read(&self.segments, self.store, 0, None, |_| Ok(()))?;
+        Ok(end.position == 0 && checkpoint::candidates(self.dir)?.is_empty())
+    }
+
+    fn start_from_sled(&self, path: &Path) -> Result<Started, Trouble> {
+        let kv = Arc::new(kv::open(path, self.options.cache_bytes, Arc::clone(self.disk))?);
+        let marker = Marker::read(&kv)?
+            .ok_or_else(|| Trouble::Records("the database does not say how far it is".into()))?;
+        if self.segments[0].start > marker.safe {
+            return Err(Trouble::Records(format!(
+                "the database is older ({}) than the journal ({})",
+                marker.safe, self.segments[0].start
+            )));
+        }
+        let pages = Arc::new(Pages::default());
+        *pages.write() = load_logs(&kv)?;
+        let mut applier = Applier::new(Arc::clone(&kv), pages, marker);
+        let mut trouble = None;
+        let read = scan::read(&self.segments, self.store, marker.safe, None, |record| {
+            apply(&mut applier, &record).inspect_err(|error| trouble = Some(error.to_string()))
+        });
+        let mut end = match (read, trouble) {
+            (Ok(end), _) => end,
+            (Err(StoreError::Damaged(_)), Some(text)) => return Err(Trouble::Records(text)),
+            // The journal itself: no other database would help.
+            (Err(error), _) => return Err(Trouble::Refuse(error)),
+        };
+        if end.position < marker.position {
+            return Err(Trouble::Refuse(StoreError::Damaged(format!(
+                "the journal in {} ends at position {}, but {} was reached before; put the data \
+                 directory back from a backup",
+                self.dir.join("journal").display(),
+                end.position,
+                marker.position
+            ))));
+        }
+        // Correct also when there was nothing to read.
+        end.prev = applier.prev;
+        kv.sweep()?;
+        if state_sum(&applier)? != applier.sum {
+            return Err(Trouble::Records(
+                "the database does not hold what the journal says".into(),
+            ));
+        }
+        Ok(Started { applier, end, marker })
+    }
+
+    /// Reads the part of the journal that a start does not need.
+    fn check_old_part(&self, upto: u64) -> Result<(), StoreError> {
+        let start = self.segments[0].start;
+        if start >= upto {
+            return Ok(());
+        }
+        let end = scan::read(&self.segments, self.store, start, Some(upto), |_| Ok(()))?;
+        if end.position == upto {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(format!(
+            "the journal in {} cannot be read at position {}",
+            self.dir.join("journal").display(),
+            end.position
+        )))
+    }
+
+    /// What a new database can be made of.
+    fn source(&self, why: &str) -> Result<Source, StoreError> {
+        let mut bad = Vec::new();
+        for candidate in checkpoint::candidates(self.dir)? {
+            match checkpoint::read(&candidate.path, self.store, |_, _, _| Ok(())) {
+                Ok(about) if about.position >= self.segments[0].start => {
+                    return Ok(Source { checkpoint: Some((candidate.path, about)) });
+                }
+                Ok(_) => bad.push(candidate.path),
+                Err(StoreError::Damaged(text)) => {
+                    log::warn!("store: {text}");
+                    bad.push(candidate.path);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.segments[0].start == 0 {
+            return Ok(Source { checkpoint: None });
+        }
+        Err(StoreError::Damaged(format!(
+            "the database in {} cannot be used ({why}), no checkpoint in {} can be read{}, and \
+             the journal begins at position {}; put the data directory back from a backup",
+            self.dir.join("sled").display(),
+            self.dir.join("checkpoints").display(),
+            bad.first().map_or_else(String::new, |path| format!(" (not {})", path.display())),
+            self.segments[0].start
+        )))
+    }
+
+    /// Makes a new database under another name and gives it the name when it is whole.
+    fn build(&self, source: &Source, path: &Path) -> Result<(), StoreError> {
+        let temporary = self.dir.join("sled.new");
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary)?;
+        }
+        let kv = kv::open(&temporary, self.options.cache_bytes, Arc::clone(self.disk))?;
+        let mut marker = Marker { safe: 0, position: 0, sum: 0, prev: 0 };
+        if let Some((file, _)) = &source.checkpoint {
+            let about = checkpoint::read(file, self.store, |space, key, value| {
+                kv.put(space, &key, &value)
+            })?;
+            let checkpoint::About { position, sum, prev } = about;
+            marker = Marker { safe: position, position, sum, prev };
+        }
+        marker.write(&kv)?;
+        kv.barrier()?;
+        drop(kv);
+        Ok(disk::rename(&temporary, path)?)
+    }
+
+    fn set_aside(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let aside = self.dir.join(format!("sled.damaged-{now}"));
+        disk::rename(path, &aside)?;
+        let mut kept: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(self.dir)? {
+            let path = entry?.path();
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("sled.damaged-"))
+            {
+                kept.push(path);
+            }
+        }
+        kept.sort();
+        for old in kept.iter().rev().skip(KEPT_ASIDE) {
+            log::warn!("store: removing {}, which was set aside long ago", old.display());
+            fs::remove_dir_all(old)?;
+        }
+        Ok(Some(aside))
+    }
+}
+
+struct Source {
+    checkpoint: Option<(PathBuf, checkpoint::About)>,
+}
+
+impl Source {
+    fn describe(&self) -> String {
+        match &self.checkpoint {
+            Some((path, _)) => format!("{} and the journal", path.display()),
+            None => "the whole journal".into(),
+        }
+    }
+}
+
+fn apply(applier: &mut Applier, record: &Passed<'_>) -> Result<(), StoreError> {
+    let broken = || StoreError::Damaged("a journal record has an unknown form".into());
+    match record.frame.kind {
+        Kind::Append => {
+            let (page, first, entries) = codec::read_append(record.body).ok_or_else(broken)?;
+            applier.append(record.from, page, first, entries)?;
+        }
+        Kind::Change => applier.change(&codec::read_changes(record.body).ok_or_else(broken)?)?,
+    }
+    applier.advance(record.to, record.frame.sum, record.crc);
+    applier.housekeep()
+}
+
+/// The heads of all logs, from the chunks in sled. Chunks behind a gap (a fuzzy checkpoint may
+/// have them) are removed: the replay brings their entries again, or finds that they are missing.
+fn load_logs(kv: &Kv) -> Result<HashMap<u64, Page>, StoreError> {
+    let mut pages: HashMap<u64, Page> = HashMap::new();
+    let mut beyond = Vec::new();
+    kv.each(space::LOG, &[], None, |key, value| {
+        let (Some((page, first)), Some((count, at_ms))) =
+            (pages::read_page_key(&key), pages::chunk_head(&value))
+        else {
+            return Err(StoreError::Damaged("a chunk of a log is broken".into()));
+        };
+        let page = pages.entry(page).or_default();
+        if first == page.revision + 1 {
+            page.revision += count;
+            page.at_ms = at_ms;
+            page.small_chunk = if pages::is_small(&value) { first } else { 0 };
+        } else {
+            beyond.push(key);
+        }
+        Ok(true)
+    })?;
+    for key in beyond {
+        kv.remove(space::LOG, &key)?;
+    }
+    pages.retain(|_, page| page.revision > 0);
+    Ok(pages)
+}
+
+/// The sum of what is really there; see [`codec::record_sum`].
+fn state_sum(applier: &Applier) -> Result<u64, StoreError> {
+    let mut sum = 0_u64;
+    for space in space::TABLES..=space::LAST_TABLE {
+        applier.kv.each(space, &[], None, |key, value| {
+            sum = sum.wrapping_add(codec::record_sum(space, &key, &value));
+            Ok(true)
+        })?;
+    }
+    for (page, state) in applier.pages.read().iter() {
+        sum = sum.wrapping_add(codec::head_sum(*page, state.revision));
+    }
+    Ok(sum)
+}

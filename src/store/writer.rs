@@ -1,0 +1,252 @@
+//! The one thread that writes: group commit.
+//!
+//! Take everything that waits; check and encode; write; sync once; apply; answer. The next group
+//! gathers while this one syncs. Nobody sees or is told anything before the sync.
+
+mod group;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::applier::Applier;
+use super::checkpoint::{self, Made};
+use super::journal::{Journal, NoRoom};
+use super::queue::Permit;
+use super::shared::Shared;
+use super::snapshot::Job;
+use super::{Change, LogEntry, StoreError};
+use crate::page::Revision;
+use group::Group;
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer can be asked.
+pub(super) enum Item {
+    Append { page: u64, entries: Vec<LogEntry>, reply: Reply<Revision>, permit: Permit },
+    Change { changes: Vec<Change>, reply: Reply<bool>, permit: Permit },
+    Snapshot(Job),
+    Checkpoint(Reply<()>),
+    CheckpointDone(Result<Made, StoreError>),
+    Close,
+}
+
+/// State of the writer thread.
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
+    pub journal: Journal,
+    pub applier: Applier,
+    /// Snapshots that are being written, a slice between two groups.
+    snapshots: Vec<Job>,
+    checkpoint: Option<JoinHandle<()>>,
+    /// Who wants a checkpoint that begins from now on.
+    waiting_for_checkpoint: Vec<Reply<()>>,
+    /// Who waits for the one that runs.
+    served: Vec<Reply<()>>,
+    /// Journal position at which the next checkpoint is due.
+    checkpoint_at: u64,
+}
+
+impl Writer {
+    /// `checkpointed` is position and size of the newest checkpoint.
+    pub fn new(
+        shared: Arc<Shared>,
+        journal: Journal,
+        applier: Applier,
+        checkpointed: (u64, u64),
+    ) -> Self {
+        let (position, size) = checkpointed;
+        let checkpoint_at = position + size.max(shared.options.checkpoint_bytes);
+        shared.checkpoint_bytes.store(size, Ordering::Relaxed);
+        let writer = Self {
+            shared,
+            journal,
+            applier,
+            snapshots: Vec::new(),
+            checkpoint: None,
+            waiting_for_checkpoint: Vec::new(),
+            served: Vec::new(),
+            checkpoint_at,
+        };
+        writer.publish_numbers();
+        writer
+    }
+
+    /// Runs until closed or failed.
+    pub fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let result = catch_unwind(AssertUnwindSafe(|| self.work()));
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.fail(&error.to_string()),
+            Err(_) => shared.fail("the writer panicked"),
+        }
+        drop(shared.queue.close());
+        shared.abandon.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.checkpoint.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn work(&mut self) -> Result<(), StoreError> {
+        loop {
+            let items = self.shared.queue.take(self.snapshots.is_empty());
+            if self.shared.has_failed() {
+                return Ok(());
+            }
+            let mut group = Group::new();
+            let mut closing = false;
+            for item in items {
+                match item {
+                    Item::Append { page, entries, reply, permit } => {
+                        group.append(&*self, (page, entries), (reply, permit))?;
+                    }
+                    Item::Change { changes, reply, permit } => {
+                        group.change(&*self, changes, (reply, permit))?;
+                    }
+                    Item::Snapshot(job) => self.snapshots.push(job),
+                    Item::Checkpoint(reply) => self.waiting_for_checkpoint.push(reply),
+                    Item::CheckpointDone(made) => self.finish_checkpoint(made)?,
+                    Item::Close => closing = true,
+                }
+            }
+            self.commit(group)?;
+            let shared = Arc::clone(&self.shared);
+            shared.watched(|| self.applier.housekeep())?;
+            if closing {
+                return self.close();
+            }
+            self.write_snapshots()?;
+            self.start_checkpoint()?;
+        }
+    }
+
+    /// Writes, syncs, applies and answers a group.
+    fn commit(&mut self, group: Group) -> Result<(), StoreError> {
+        if group.is_empty() {
+            group.answer();
+            return Ok(());
+        }
+        let grows = !self.journal.has_room(group.bytes().len() as u64);
+        if grows {
+            self.shared.look_again();
+        }
+        if !self.shared.has_space() {
+            group.refuse();
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let disk = &*shared.disk;
+        match shared.watched(|| self.journal.make_room(group.bytes().len() as u64, disk)) {
+            Ok(()) => {}
+            Err(NoRoom::Full) => {
+                shared.say_full();
+                group.refuse();
+                return Ok(());
+            }
+            Err(NoRoom::Broken(error)) => return Err(error.into()),
+        }
+        // A roll leaves the end where it is, so the positions in the group still hold.
+        self.journal.write(group.bytes(), group.prev())?;
+        shared.watched(|| self.journal.sync(disk))?;
+        shared.durable.store(self.journal.end(), Ordering::Release);
+        self.publish_numbers();
+        shared.watched(|| group.apply(&mut self.applier))?.answer();
+        Ok(())
+    }
+
+    fn write_snapshots(&mut self) -> Result<(), StoreError> {
+        if let Some(mut job) = self.snapshots.pop()
+            && !job.write_some(&self.applier.kv)?
+        {
+            self.snapshots.push(job);
+        }
+        Ok(())
+    }
+
+    fn start_checkpoint(&mut self) -> Result<(), StoreError> {
+        let due = self.journal.end() >= self.checkpoint_at;
+        let wanted = due || !self.waiting_for_checkpoint.is_empty();
+        if self.checkpoint.is_some() || !wanted {
+            return Ok(());
+        }
+        if !self.shared.has_space() {
+            for reply in self.waiting_for_checkpoint.drain(..) {
+                let _ = reply.send(Err(StoreError::DiskFull));
+            }
+            // Looked at again when more is written, which needs space as well.
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.watched(|| self.applier.settle())?;
+        match self.journal.roll() {
+            Ok(()) => {}
+            // Without a new segment less can be cut, which is no reason to stop.
+            Err(NoRoom::Full) => self.shared.say_full(),
+            Err(NoRoom::Broken(error)) => return Err(error.into()),
+        }
+        let plan = checkpoint::Plan {
+            position: self.journal.end(),
+            sum: self.applier.sum,
+            prev: self.journal.prev(),
+            kv: Arc::clone(&self.applier.kv),
+        };
+        let thread =
+            std::thread::Builder::new().name("halley-checkpoint".into()).spawn(move || {
+                let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, &plan)));
+                let made = made
+                    .unwrap_or_else(|_| Err(StoreError::Damaged("the checkpoint panicked".into())));
+                // Refused only when the store is closing.
+                let _ = shared.queue.push(0, Item::CheckpointDone(made));
+            })?;
+        self.checkpoint = Some(thread);
+        self.served = std::mem::take(&mut self.waiting_for_checkpoint);
+        Ok(())
+    }
+
+    fn finish_checkpoint(&mut self, made: Result<Made, StoreError>) -> Result<(), StoreError> {
+        if let Some(thread) = self.checkpoint.take() {
+            let _ = thread.join();
+        }
+        let threshold = self.shared.options.checkpoint_bytes;
+        let answer = match made {
+            Ok(made) => {
+                // sled was made durable up to the position before the checkpoint began.
+                self.journal.cut(made.position)?;
+                checkpoint::remove_before(&self.shared.dir, made.position)?;
+                self.checkpoint_at = made.position + made.bytes.max(threshold);
+                self.shared.checkpoint_bytes.store(made.bytes, Ordering::Relaxed);
+                self.publish_numbers();
+                None
+            }
+            Err(error) => {
+                log::error!("store: no checkpoint could be made: {error}");
+                self.checkpoint_at = self.journal.end() + threshold / 4;
+                Some(error.to_string())
+            }
+        };
+        for reply in self.served.drain(..) {
+            let _ = reply.send(match &answer {
+                None => Ok(()),
+                Some(text) => Err(std::io::Error::other(text.clone()).into()),
+            });
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        for mut job in self.snapshots.drain(..) {
+            while !job.write_some(&self.applier.kv)? {}
+        }
+        self.applier.settle()
+    }
+
+    fn publish_numbers(&self) {
+        self.shared.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
+        self.shared.durable.store(self.journal.end(), Ordering::Release);
+    }
+}

@@ -1,0 +1,69 @@
+/**
+ * Entry of every page but the editor. The page is complete before this runs;
+ * what follows attaches to it part by part, and a part that fails is switched
+ * off alone.
+ * @module
+ */
+
+import { part } from "./lib/part.js";
+import { createReader } from "./page/reader.js";
+import { createSiteWatch } from "./page/site.js";
+import { createHere } from "./presence/here.js";
+import { createLive } from "./sync/live.js";
+import { createStatus } from "./ui/status.js";
+import { createTimes } from "./ui/times.js";
+
+/** @typedef {import("./sync/live.js").Live} Live */
+
+/** @param {Live} live */
+function showStatus(live) {
+  const root = document.getElementById("live-status");
+  if (root) part("the status line", () => createStatus(root, live).start());
+}
+
+/** Keeps the name in the header that of the server. @param {Live} live */
+function showName(live) {
+  live.on("you", (you) => {
+    const name = document.querySelector("#you .you-name");
+    if (name && typeof you?.name === "string" && name.textContent !== you.name) name.textContent = you.name;
+  });
+}
+
+/** @param {ReturnType<typeof createTimes>} times */
+function attachReader(times) {
+  const { pageId, rev, cursor } = document.body.dataset;
+  const article = document.getElementById("page");
+  if (!pageId || !article) return;
+  const live = createLive({ topics: [`view:${pageId}`, `here:${pageId}`, "site"], cursor });
+  showStatus(live);
+  showName(live);
+  part("the list of people", () => {
+    const root = document.getElementById("here");
+    if (root) createHere(root, document.getElementById("here-count"), live, `here:${pageId}`).start();
+  });
+  part("the live text", () => {
+    createReader(article, live, { page: pageId, rev: Number(rev ?? 0), title: document.title, refreshTimes: () => times.refresh() }).start();
+  });
+  live.beat({ page: /^\d{1,15}$/.test(pageId) ? Number(pageId) : pageId, mode: "reading", caret: null });
+  live.start();
+}
+
+/** @param {ReturnType<typeof createTimes>} times */
+function attachSite(times) {
+  const wanted = document.querySelector(".page-list, .nothing") || location.pathname.startsWith("/wiki/");
+  // An old revision is one fixed text; nothing about it is live.
+  if (!wanted || document.getElementById("page")) return;
+  const live = createLive({ topics: ["site"], cursor: document.body.dataset.cursor });
+  showStatus(live);
+  part("the list of pages", () => createSiteWatch(live, () => times.refresh()).start());
+  live.start();
+}
+
+function attach() {
+  const times = createTimes();
+  part("the times", () => times.start());
+  part("the live connection", () => (document.body.dataset.pageId ? attachReader(times) : attachSite(times)));
+}
+
+if (document.readyState === "complete") attach();
+else addEventListener("load", attach, { once: true });

@@ -1,0 +1,88 @@
+/**
+ * Pages that show no page of the wiki: the list of all pages brings itself up to
+ * date, and an address where there was no page says when there is one.
+ * @module
+ */
+
+import { parsePage } from "../lib/html.js";
+import { notice } from "../ui/notice.js";
+
+/** @typedef {import("../sync/live.js").Live} Live */
+
+/** Several changes in a row are one look at the server, in ms. */
+const GATHER_MS = 400;
+
+/** @param {string} pathname @returns {string | null} the wiki path that an address names */
+export function wikiPath(pathname) {
+  if (!pathname.startsWith("/wiki/")) return null;
+  try {
+    return decodeURIComponent(pathname.slice("/wiki/".length));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {Live} live
+ * @param {() => void} changed called after the list was replaced
+ */
+export function createSiteWatch(live, changed) {
+  /** @type {(() => void)[]} */
+  let off = [];
+  /** @type {any} */
+  let timer = null;
+  const own = wikiPath(location.pathname);
+
+  async function refresh() {
+    const sheet = document.querySelector(".sheet");
+    try {
+      const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      const fresh = parsePage(await response.text()).querySelector(".sheet");
+      if (!sheet || !fresh) throw new Error("the list is not there");
+      // The filter stays, with whatever is typed in it.
+      const filter = sheet.querySelector("form.filter");
+      const other = fresh.querySelector("form.filter");
+      if (filter && other) other.replaceWith(document.createComment("filter"));
+      const parts = [...fresh.children].map((child) => document.importNode(child, true));
+      for (const child of [...sheet.children]) if (child !== filter) child.remove();
+      for (const part of parts) {
+        if (filter && part.classList.contains("sheet-head")) filter.before(part);
+        else sheet.append(part);
+      }
+      changed();
+    } catch {
+      notice("The list of pages has changed.", { id: "list", action: { label: "Refresh", run: () => location.reload() } });
+    }
+  }
+
+  function soon() {
+    if (timer !== null) return;
+    timer = setTimeout(() => {
+      timer = null;
+      void refresh();
+    }, GATHER_MS);
+  }
+
+  /** @param {import("../sync/transports.js").LiveEvent} event */
+  function take(event) {
+    if (event.topic !== "site") return;
+    if (own !== null) {
+      const here = event.data?.path === own && (event.kind === "created" || event.kind === "restored");
+      if (here) notice("There is a page here now.", { id: "created", action: { label: "Open it", run: () => location.reload() } });
+    } else soon();
+  }
+
+  return {
+    start() {
+      if (off.length > 0) return;
+      off.push(live.on("event", take), live.on("reset", () => (own === null ? soon() : undefined)));
+    },
+    stop() {
+      for (const undo of off) undo();
+      off = [];
+      clearTimeout(timer);
+      timer = null;
+    },
+  };
+}

@@ -1,0 +1,307 @@
+//! The proxy against a tiny server of three bursts, in real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::mode::Mode;
+use super::proxy::Proxy;
+
+const LIVE: &str = "/_live/events?mode=stream";
+
+/// A server whose answer says `one`, waits for a word from the test, says `two`, and so on.
+struct Origin {
+    address: SocketAddr,
+    say: mpsc::Sender<&'static str>,
+}
+
+impl Origin {
+    /// `framing` is the head's last field line; chunks are written where it says so.
+    fn start(framing: &'static str) -> Self {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (say, words) = mpsc::channel::<&'static str>();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut byte) {
+                        Ok(1) => head.push(byte[0]),
+                        _ => break,
+                    }
+                }
+                let chunked = framing.contains("chunked");
+                let start = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n"
+                );
+                if stream.write_all(start.as_bytes()).is_err() {
+                    continue;
+                }
+                for word in words.iter() {
+                    let end = word == "end";
+                    let bytes = match (chunked, end) {
+                        (true, true) => "0\r\n\r\n".to_owned(),
+                        (true, false) => format!("{:x}\r\n{word}\r\n", word.len()),
+                        (false, true) => String::new(),
+                        (false, false) => word.to_owned(),
+                    };
+                    if stream.write_all(bytes.as_bytes()).is_err() || end {
+                        break;
+                    }
+                }
+            }
+        });
+        Self { address, say }
+    }
+
+    fn say(&self, word: &'static str) {
+        self.say.send(word).unwrap();
+    }
+}
+
+/// A proxy in a runtime of its own, and a client that reads what comes.
+struct Stage {
+    origin: Origin,
+    mode: watch::Sender<Mode>,
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Stage {
+    fn new(mode: &str, framing: &'static str) -> Self {
+        let origin = Origin::start(framing);
+        let (set, mode) = watch::channel(mode.parse().unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(Proxy::new(origin.address.to_string(), mode).serve(listener));
+        Self { origin, mode: set, address, _runtime: runtime }
+    }
+
+    fn switch(&self, mode: &str) {
+        self.mode.send_replace(mode.parse().unwrap());
+    }
+
+    fn get(&self, path: &str) -> Client {
+        let mut stream = StdStream::connect(self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        Client { stream, seen: String::new() }
+    }
+}
+
+struct Client {
+    stream: StdStream,
+    seen: String,
+}
+
+impl Client {
+    /// Reads until `text` has come, at most 5 s; false at an end or a reset before it.
+    fn sees(&mut self, text: &str) -> bool {
+        self.within(text, Duration::from_secs(5)) == Outcome::Seen
+    }
+
+    /// Nothing of `text` comes for a while. The only wait by the clock, since nothing happens.
+    fn never_sees(&mut self, text: &str) -> bool {
+        self.within(text, Duration::from_millis(300)) == Outcome::Silence
+    }
+
+    fn ends(&mut self) -> Outcome {
+        self.within("\u{0}", Duration::from_secs(5))
+    }
+
+    fn within(&mut self, text: &str, limit: Duration) -> Outcome {
+        let until = Instant::now() + limit;
+        let mut buffer = [0; 4096];
+        while !self.seen.contains(text) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Outcome::Silence;
+            }
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Outcome::Closed,
+                Ok(count) => self.seen.push_str(&String::from_utf8_lossy(&buffer[..count])),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return Outcome::Reset;
+                }
+                Err(_) => return Outcome::Silence,
+            }
+        }
+        Outcome::Seen
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Seen,
+    Silence,
+    Closed,
+    Reset,
+}
+
+const CHUNKED: &str = "Transfer-Encoding: chunked";
+const CLOSE: &str = "Connection: close";
+
+#[test]
+fn off_passes_each_burst_at_once_under_every_framing() {
+    for framing in [CHUNKED, CLOSE, "Content-Length: 6"] {
+        let stage = Stage::new("off", framing);
+        let mut client = stage.get(LIVE);
+        stage.origin.say("one");
+        assert!(client.sees("one"), "{framing}");
+        stage.origin.say("two");
+        assert!(client.sees("two"), "{framing}");
+        if framing == CHUNKED {
+            stage.origin.say("end");
+            assert!(client.sees("0\r\n\r\n"));
+        }
+    }
+}
+
+#[test]
+fn mute_passes_the_head_and_keeps_the_body_until_the_end_or_the_end_of_the_fault() {
+    let stage = Stage::new("mute", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.sees("text/event-stream") && client.never_sees("one"));
+    stage.switch("off");
+    assert!(client.sees("one"));
+    stage.switch("mute");
+    stage.origin.say("two");
+    assert!(client.never_sees("two"));
+    stage.origin.say("end");
+    assert!(client.sees("two"));
+}
+
+#[test]
+fn a_fault_of_the_live_endpoint_leaves_other_paths_alone() {
+    let stage = Stage::new("mute", CHUNKED);
+    let mut client = stage.get("/wiki/Home");
+    stage.origin.say("one");
+    assert!(client.sees("one"));
+}
+
+#[test]
+fn tick_joins_what_came_between_two_ticks() {
+    let stage = Stage::new("tick 0.4", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    stage.origin.say("two");
+    assert!(client.sees("onetwo"));
+}
+
+#[test]
+fn thresh_waits_for_its_bytes() {
+    let stage = Stage::new("thresh 6", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.never_sees("one"));
+    stage.origin.say("two");
+    assert!(client.sees("onetwo"));
+}
+
+#[test]
+fn behind_hands_on_a_burst_with_the_next_one() {
+    let stage = Stage::new("behind", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.never_sees("one"));
+    stage.origin.say("two");
+    assert!(client.sees("one") && client.never_sees("two"));
+}
+
+#[test]
+fn cut_ends_a_response_cleanly_and_idle_breaks_it_off() {
+    let stage = Stage::new("cut 0.3", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.sees("one") && client.sees("0\r\n\r\n"));
+
+    let stage = Stage::new("idle 0.3", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert_eq!(client.ends(), Outcome::Closed);
+    assert!(client.seen.contains("one") && !client.seen.contains("0\r\n\r\n"));
+}
+
+#[test]
+fn rst_resets() {
+    let stage = Stage::new("rst 0.3", CHUNKED);
+    let mut client = stage.get(LIVE);
+    assert_eq!(client.ends(), Outcome::Reset);
+}
+
+#[test]
+fn a_hole_is_silent_until_the_mode_changes() {
+    let stage = Stage::new("hole 0.2", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.sees("one"));
+    std::thread::sleep(Duration::from_millis(250));
+    stage.origin.say("two");
+    assert!(client.never_sees("two"));
+    stage.switch("off");
+    assert!(client.sees("two"));
+}
+
+#[test]
+fn slow_lets_few_bytes_through_at_a_time() {
+    let stage = Stage::new("slow 10", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("0123456789abcdef");
+    assert!(client.sees("0123456789") && !client.seen.contains("abcdef"));
+    assert!(client.sees("abcdef"));
+}
+
+#[test]
+fn a_portal_signs_in_whoever_asks_and_ends_what_runs() {
+    let stage = Stage::new("off", CHUNKED);
+    let mut running = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(running.sees("one"));
+    stage.switch("portal");
+    assert_eq!(running.ends(), Outcome::Closed);
+    assert!(stage.get(LIVE).sees("Welcome to the hotel") && stage.get("/").sees("text/html"));
+}
+
+#[test]
+fn cap_lets_the_next_one_wait() {
+    let stage = Stage::new("cap 1", CHUNKED);
+    let mut first = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(first.sees("one"));
+    let mut second = stage.get(LIVE);
+    assert!(second.never_sees("HTTP"));
+    drop(first);
+    stage.origin.say("two");
+    stage.origin.say("three");
+    stage.origin.say("four");
+    assert!(second.sees("four"), "{}", second.seen);
+}
+
+#[test]
+fn refuse_leaves_no_listener_and_ends_with_the_fault() {
+    let stage = Stage::new("off", CHUNKED);
+    let mut running = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(running.sees("one"));
+    stage.switch("refuse");
+    assert_eq!(running.ends(), Outcome::Reset);
+    assert!(StdStream::connect(stage.address).is_err());
+    stage.switch("off");
+    let again = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        StdStream::connect(stage.address).ok()
+    });
+    assert!(again.is_some());
+}
