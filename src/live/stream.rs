@@ -125,7 +125,7 @@ impl Stream {
             return Poll::Ready(Some(frame));
         }
         // Registered before the look, in `poll_after`; then the clock.
-        if self.listener.poll_after(self.cursor.seq, cx).is_ready()
+        if self.listener.poll_after(self.cursor, cx).is_ready()
             || self.lease.poll_superseded(cx).is_ready()
         {
             let frame = self.news();
@@ -332,6 +332,20 @@ mod tests {
         assert_eq!(kind(&next(&mut stream).await.expect("reset")), "event: reset");
         bench.publish(0);
         assert_eq!(kind(&next(&mut stream).await.expect("batch")), "event: batch");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_of_an_earlier_process_is_reset_at_once() {
+        let bench = Bench::new();
+        let earlier = Hub::new().head();
+        let ahead = Cursor { seq: 99, ..bench.hub.head() };
+        for cursor in [earlier, ahead] {
+            let begun = Instant::now();
+            let mut stream = bench.open(cursor, false, Box::new(|_| true));
+            next(&mut stream).await;
+            assert_eq!(kind(&next(&mut stream).await.expect("reset")), "event: reset");
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
     }
 
     #[tokio::test(start_paused = true)]
