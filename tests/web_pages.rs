@@ -35,8 +35,13 @@ async fn without_javascript_a_page_is_created_written_and_read() {
 async fn a_form_that_meets_another_edit_merges_and_keeps_both_of_a_conflict() {
     let wiki = Wiki::new().await;
     wiki.page("Home", "one\n\ntwo\n\nthree\n").await;
-    let base =
-        wiki.live.view(wiki.live.pages().list()[0].id).await.expect("view").revision.to_string();
+    let base = wiki
+        .live
+        .view(wiki.live.pages().list()[0].id)
+        .await
+        .expect("view")
+        .text_revision
+        .to_string();
     let theirs = [("base", base.as_str()), ("text", "ONE\r\n\r\ntwo\r\n\r\nthree\r\n")];
     assert_eq!(wiki.post("/edit/Home", &theirs).await.status, 303);
     let conflicting = [("base", base.as_str()), ("text", "Eins\r\n\r\ntwo\r\n\r\nthree\r\n")];
@@ -49,8 +54,13 @@ async fn a_form_that_meets_another_edit_merges_and_keeps_both_of_a_conflict() {
 async fn two_edits_at_different_places_merge_cleanly() {
     let wiki = Wiki::new().await;
     wiki.page("Home", "one\n\ntwo\n\nthree\n").await;
-    let base =
-        wiki.live.view(wiki.live.pages().list()[0].id).await.expect("view").revision.to_string();
+    let base = wiki
+        .live
+        .view(wiki.live.pages().list()[0].id)
+        .await
+        .expect("view")
+        .text_revision
+        .to_string();
     for text in ["ONE\r\n\r\ntwo\r\n\r\nthree\r\n", "one\r\n\r\ntwo\r\n\r\nTHREE\r\n"] {
         let answer = wiki.post("/edit/Home", &[("base", &base), ("text", text)]).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
@@ -154,7 +164,7 @@ async fn remote_text_is_escaped_wherever_it_is_shown() {
     let wiki = Wiki::new().await;
     // Not a name a path may have, but everything that a title, a query or a form can carry.
     let evil = "'\"><script>alert(1)</script><img src=x onerror=alert(1)>";
-    wiki.page("R&D 'x'", "# Fine\n").await;
+    wiki.page("R&D%20'x'", "# Fine\n").await;
     let mut shown = vec![
         wiki.get("/pages").await,
         wiki.get(&format!("/pages?q={}", encode(&[("", evil)]).trim_start_matches('='))).await,

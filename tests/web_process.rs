@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// How long a process that should refuse to start may take for it.
+const LIMIT: Duration = Duration::from_secs(60);
+
 struct Halley {
     child: Child,
     address: String,
@@ -57,8 +60,20 @@ impl Drop for Halley {
 /// Runs it to its end; returns success and what it said on standard error.
 fn run(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> (bool, String) {
     let mut command = command(dir);
-    let output = command.args(args).envs(env.iter().copied()).output().expect("runs");
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let mut child = command.args(args).envs(env.iter().copied()).spawn().expect("starts");
+    let (said, process) = (child.stderr.take().expect("piped"), Pid::from_child(&child));
+    // One that serves after all is ended, so that the test fails rather than hangs.
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(LIMIT).is_err() {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    });
+    let text = std::io::read_to_string(said).expect("reads");
+    let status = child.wait().expect("ends");
+    let _ = done.send(());
+    guard.join().expect("joins");
+    (status.success(), text)
 }
 
 #[test]

@@ -123,12 +123,12 @@ mod tests {
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
         environment.set_formatter(write_escaped);
         let check = |template: &str, expected: &str| {
-            let context = minijinja::context! { x => "</a b='\"&é", n => 7, none => () };
+            let context = minijinja::context! { x => "</a b='\"&é", n => 7 };
             assert_eq!(environment.render_str(template, context).expect("renders"), expected);
         };
         check("{{ x }}", "&lt;/a b=&#39;&quot;&amp;é");
         check("{{ x|safe }}", "</a b='\"&é");
-        check("{{ n }}|{{ none }}|{{ missing }}", "7|none|");
+        check("{{ n }}|{{ missing }}", "7|");
         check("{{ [x] }}", "[&quot;&lt;&#x2f;a b=&#x27;\\&quot;&amp;é&quot;]");
     }
 }

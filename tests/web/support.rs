@@ -4,7 +4,7 @@
 use halley::config::{Config, Settings};
 use halley::live::Live;
 use halley::store::Store;
-use rocket::http::{ContentType, Header, Method, Status};
+use rocket::http::{ContentType, Cookie, Header, Method, Status};
 use rocket::local::asynchronous::{Client, LocalRequest, LocalResponse};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Wiki {
             .await
             .expect("joins")
             .expect("store");
-        let live = Live::open(store, config.live()).expect("live");
+        let live = Live::open(store, &config.live()).expect("live");
         let rocket = halley::rocket(config, live.clone());
         let client = Client::untracked(rocket).await.expect("launches");
         Self { client, live, _dir: dir }
@@ -81,6 +81,13 @@ impl Wiki {
         let answer = self.put(path, &[], text.as_bytes()).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
+}
+
+/// Adds a cookie as a browser sends it. Only a request from the network has its `Cookie` header
+/// read by Rocket; here both must be said.
+pub fn with_cookie<'c>(request: LocalRequest<'c>, cookie: &str) -> LocalRequest<'c> {
+    let parsed = Cookie::parse(cookie.to_owned()).expect("a cookie");
+    request.header(Header::new("Cookie", cookie.to_owned())).cookie(parsed)
 }
 
 /// Sends a request and reads its whole answer.
