@@ -143,7 +143,9 @@ impl Config {
                 .merge(&all)
                 .select(all.profile().clone())
                 .extract_inner("halley")
-                .map_err(|errors| ConfigError(errors.into_iter().map(describe).collect()))?;
+                .map_err(|errors| {
+                    ConfigError(errors.into_iter().map(|e| describe(&e)).collect())
+                })?;
         }
         settings.address = command_line.address.or(settings.address);
         settings.port = command_line.port.or(settings.port);
@@ -167,7 +169,7 @@ impl Config {
                 settings.address.get_or_insert(theirs.address);
                 settings.port.get_or_insert(theirs.port);
             }
-            Err(errors) => problems.extend(errors.into_iter().map(describe)),
+            Err(errors) => problems.extend(errors.into_iter().map(|e| describe(&e))),
         }
         if problems.is_empty() { Ok(Self { settings, rocket }) } else { Err(ConfigError(problems)) }
     }
@@ -303,7 +305,7 @@ fn canonical_origin(text: &str) -> Option<String> {
 }
 
 /// One sentence about a setting that figment could not take.
-fn describe(error: rocket::figment::Error) -> String {
+fn describe(error: &rocket::figment::Error) -> String {
     let place = error.metadata.as_ref().map(|m| match &m.source {
         Some(source) => format!(" (in {} {source})", m.name),
         None => format!(" (in {})", m.name),

@@ -25,7 +25,13 @@ fn command(dir: &Path) -> Command {
 impl Halley {
     /// Starts in a directory and waits until it says where it listens.
     fn start(dir: &Path) -> Self {
-        let mut child = command(dir).args(["--port", "0"]).spawn().expect("starts");
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, env: &[(&str, &str)]) -> Self {
+        let mut command = command(dir);
+        command.args(["--port", "0"]).envs(env.iter().copied());
+        let mut child = command.spawn().expect("starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
         let address = line.trim().strip_prefix("listening on http://").map(ToOwned::to_owned);
@@ -109,6 +115,22 @@ fn it_ends_with_success_within_five_seconds_whatever_hangs_on_it() {
     let (code, took) = halley.end();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_body_that_does_not_arrive_in_time_is_answered_with_408() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start_with(dir.path(), &[("HALLEY_BODY_SECS", "1")]);
+    let mut stream = TcpStream::connect(&halley.address).expect("connects");
+    stream.set_read_timeout(Some(LIMIT)).expect("sets");
+    // Rocket itself waits, without a limit, for the first 14 bytes of a body (`_method=delete`).
+    let head =
+        "PUT /api/v1/pages/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf of the text";
+    stream.write_all(head.as_bytes()).expect("sends");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("reads");
+    assert!(line.starts_with("HTTP/1.1 408"), "{line}");
+    assert!(halley.get("/wiki/x").starts_with("HTTP/1.1 404"));
 }
 
 #[test]
