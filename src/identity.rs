@@ -106,6 +106,12 @@ impl Guest {
         })
     }
 
+    /// True when the guest came with a valid cookie, and so is the same one at each request.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.given_day.is_some()
+    }
+
     /// The same guest under another name.
     ///
     /// # Errors
