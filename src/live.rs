@@ -105,14 +105,14 @@ pub struct LiveSettings {
 pub struct View {
     /// Position after which changes of these blocks follow.
     pub cursor: String,
-    /// Revision of the blocks.
-    pub revision: Revision,
     /// Title and blocks.
     pub rendered: Arc<Rendered>,
-    /// Markdown, at least as new as the blocks.
+    /// Revision of the blocks, which may be older than the text's.
+    pub rendered_revision: Revision,
+    /// Markdown.
     pub text: Arc<str>,
-    /// Revision of the text.
-    pub text_revision: Revision,
+    /// Revision of the text: what an edit of it starts from.
+    pub revision: Revision,
 }
 
 /// What became of a whole text that was merged in.
@@ -333,13 +333,13 @@ impl Live {
     pub async fn view(&self, id: PageId) -> Result<View, LiveError> {
         let room = self.room(id).await?;
         let view = room.view();
-        let (text_revision, text) = room.text();
+        let (revision, text) = room.text();
         Ok(View {
             cursor: view.cursor.to_string(),
-            revision: view.revision,
             rendered: view.rendered,
+            rendered_revision: view.revision,
             text,
-            text_revision,
+            revision,
         })
     }
 
