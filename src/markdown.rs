@@ -150,12 +150,16 @@ impl Renderer {
                 index += 1;
             }
             index += 1;
-            let decisions = page.decide(&block);
-            let key = key(&block, &decisions, self.state.build_hasher());
+            let line_start = match blocks.list.is_empty() {
+                true => 0,
+                false => body_text[..block.start].rfind('\n').map_or(0, |at| at + 1),
+            };
+            let decisions = page.decide(&block, body_text, line_start);
+            let key = key(&block, &decisions, body_text, self.state.build_hasher());
             let done = match known.get(&key).or_else(|| self.known.get(&key)) {
                 Some(done) => done.clone(),
                 None => {
-                    let html = self.block(&block, &decisions, body_text, blocks.list.is_empty());
+                    let html = self.block(&block, &decisions, body_text);
                     Known { hash: hash(&html), html: html.into() }
                 }
             };
@@ -169,20 +173,13 @@ impl Renderer {
     }
 
     /// Writes and sanitises one block; shows its text if that fails.
-    fn block(
-        &mut self,
-        block: &Gathered<'_>,
-        decisions: &Decisions,
-        source_text: &str,
-        first: bool,
-    ) -> String {
+    fn block(&mut self, block: &Gathered<'_>, decisions: &Decisions, source_text: &str) -> String {
+        if decisions.as_source {
+            return clean::clean(&source(block.source(source_text)));
+        }
         let highlighter = &mut self.highlighter;
-        let line_start = match first {
-            true => 0,
-            false => source_text[..block.start].rfind('\n').map_or(0, |at| at + 1),
-        };
         let html = catch_unwind(AssertUnwindSafe(|| {
-            let writer = Writer::new(block, decisions, highlighter, source_text, line_start);
+            let writer = Writer::new(block, decisions, highlighter);
             let html = writer.write();
             if block.has_html {
                 clean::clean_until_stable(&html)

@@ -164,6 +164,9 @@ impl Default for Options {
     }
 }
 
+/// A record: its key and its bytes.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// What the store says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
@@ -337,7 +340,7 @@ impl Store {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Pair>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
             return Ok(found);

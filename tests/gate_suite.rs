@@ -1,6 +1,8 @@
 //! The update gate: what it refuses, what it lets through, and that nothing it lets through can
 //! hurt the document.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 #[path = "gate_suite/differential.rs"]
 mod differential;
 #[path = "gate_suite/editors.rs"]
@@ -11,5 +13,7 @@ mod mutants;
 mod real_updates;
 #[path = "gate_suite/refusals.rs"]
 mod refusals;
+#[path = "gate_suite/speed.rs"]
+mod speed;
 #[path = "gate_suite/wire.rs"]
 mod wire;

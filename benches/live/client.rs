@@ -13,8 +13,6 @@ use yrs::{Doc, GetString as _, OffsetKind, Options, Text as _, TextRef, Transact
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Header lines.
-    pub head: String,
     /// Body, by `Content-Length` or chunked.
     pub body: Vec<u8>,
 }
@@ -64,7 +62,7 @@ impl Connection {
             }
             (_, None) => self.read_chunked().await?,
         };
-        Ok(Answer { status, head, body })
+        Ok(Answer { status, body })
     }
 
     /// Sends the request of a stream and reads its head; what follows is read with [`Self::more`].

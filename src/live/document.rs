@@ -11,9 +11,13 @@ mod state_vector;
 mod tokens;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use self::replica::Replica;
 use crate::live::gate::Refusal;
+
+/// How long an update may take to apply. Real ones of the largest size take some 20 ms.
+const REHEARSAL_TIME: Duration = Duration::from_secs(1);
 
 /// What cannot be done with a document.
 #[derive(Debug, thiserror::Error)]
@@ -118,13 +122,17 @@ impl Document {
     }
 
     /// The text after an update that has passed the gate, found on a copy: exact where the
-    /// gate's `inserted_bytes` are only an upper bound. Costs a reload of the document.
+    /// gate's `inserted_bytes` are only an upper bound, and a rehearsal for updates of
+    /// [many structs](crate::live::gate::MANY_STRUCTS), which can be made such that yrs and every
+    /// browser work on them for minutes. Costs a reload of the document.
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply), but this document stays as it is.
+    /// [`Refusal::TooLarge`] when applying it takes more than about a second; else as
+    /// [`apply`](Self::apply), but this document stays as it is.
     pub fn text_after(&self, update: &[u8]) -> Result<String, DocumentError> {
-        Ok(Replica::load(&self.diff(None)?, None)?.apply(update)?.text())
+        let copy = Replica::load(&self.diff(None)?, None)?;
+        Ok(copy.rehearse(update, REHEARSAL_TIME)?.text())
     }
 
     /// Everything after a state vector (v1, both), or all with `None`. The vector may be any

@@ -143,6 +143,7 @@ impl Stream {
     fn open(&mut self) -> String {
         let now = Instant::now();
         self.state = State::Proving { probe_at: now + PROBE_AFTER };
+        self.mark_sent(now);
         let mut frame = String::new();
         if self.request.pad {
             frame.push_str(&padding());
@@ -379,6 +380,8 @@ mod tests {
         let mut stream = bench.open(bench.hub.head(), true, Box::new(|_| true));
         let hello = next(&mut stream).await.expect("hello");
         assert!(hello.starts_with(": ") && hello.len() > PAD_BYTES);
+        let pad = next(&mut stream).await.expect("padding");
+        assert!(pad.starts_with(": "), "hello must not wait for the probe in a buffer");
         assert_eq!(kind(&next(&mut stream).await.expect("probe")), "event: probe");
         let begun = Instant::now();
         let pad = next(&mut stream).await.expect("padding");

@@ -15,15 +15,9 @@ pub(super) fn find(text: &str, from: usize) -> Option<(Range<usize>, &'static st
     while at < bytes.len() {
         // Every form starts with one of these letters; anything else is skipped at full speed.
         at += text.get(at..)?.find(['h', 'H', 'w', 'W', 'm', 'M'])?;
-        let (scheme, before) = if starts(bytes, at, b"https://") {
-            (8, "")
-        } else if starts(bytes, at, b"http://") {
-            (7, "")
-        } else if starts(bytes, at, b"mailto:") {
-            (7, "")
-        } else if starts(bytes, at, b"www.") {
-            (0, "https://")
-        } else {
+        let known = [("https://", ""), ("http://", ""), ("mailto:", ""), ("www.", "https://")];
+        let found = known.iter().find(|(start, _)| starts(bytes, at, start.as_bytes()));
+        let Some(&(scheme, before)) = found else {
             at += 1;
             continue;
         };
@@ -32,12 +26,12 @@ pub(super) fn find(text: &str, from: usize) -> Option<(Range<usize>, &'static st
             .next_back()
             .is_none_or(|c| c.is_whitespace() || "*_~([{\"'“‘«,;:—–-/|>".contains(c));
         let end = end_of(text, at);
-        let host = text.get(at + scheme..end).unwrap_or_default();
-        let valid = match before {
-            "" => host.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '['),
-            _ => host[4..].contains(|c: char| c.is_alphanumeric()),
+        let host = text.get(at + scheme.len()..end).unwrap_or_default();
+        let valid = match scheme {
+            "mailto:" => host.contains('@'),
+            "www." => host.contains(char::is_alphanumeric),
+            _ => host.starts_with(|c: char| c.is_alphanumeric() || c == '['),
         };
-        let valid = valid && (!starts(bytes, at, b"mailto:") || host.contains('@'));
         if free && valid && end - at <= MAX_BYTES {
             return Some((at..end, before));
         }

@@ -92,6 +92,9 @@ static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
     builder
 });
 
+/// Longest value of an attribute, in bytes.
+const MAX_VALUE: usize = 8 * 1024;
+
 /// Narrows values that are allowed by name.
 fn filter<'v>(tag: &str, name: &str, value: &'v str) -> Option<Cow<'v, str>> {
     match (tag, name) {
@@ -114,15 +117,52 @@ fn filter<'v>(tag: &str, name: &str, value: &'v str) -> Option<Cow<'v, str>> {
         }
         _ => Some(value.into()),
     }
+    .filter(|value| value.len() <= MAX_VALUE)
 }
 
 fn keep(value: &str, url: String) -> Cow<'_, str> {
     if value == url { Cow::Borrowed(value) } else { Cow::Owned(url) }
 }
 
+/// Longest run of text that goes to the serialiser as one, once there is `&` or the like in it.
+const TEXT_RUN: usize = 2_048;
+
 /// Sanitises a fragment. What comes out is complete in itself: every element is closed.
 pub(super) fn clean(html: &str) -> String {
-    CLEANER.clean(html).to_string()
+    CLEANER.clean(&split_texts(html)).to_string()
+}
+
+/// Breaks long texts by empty comments, which the sanitiser takes out again.
+///
+/// html5ever 0.40 looks from each `&` (and each character from U+0080 to U+00BF) to the end of its
+/// text for the next `<` (`serialize/mod.rs`, `write_escaped`), so that a text of n bytes with many
+/// of them costs n²: 32 s for 1 MiB. In HTML as it is written here, `<` and `>` stand only around
+/// tags.
+fn split_texts(html: &str) -> Cow<'_, str> {
+    let bytes = html.as_bytes();
+    let mut split = String::new();
+    let (mut done, mut since) = (0, 0);
+    let mut in_tag = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'<' => in_tag = true,
+            b'>' => {
+                in_tag = false;
+                since = at;
+            }
+            b'&' | 0xC2 if !in_tag && at - since > TEXT_RUN => {
+                split.push_str(&html[done..at]);
+                split.push_str("<!---->");
+                (done, since) = (at, at);
+            }
+            _ => {}
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(html);
+    }
+    split.push_str(&html[done..]);
+    Cow::Owned(split)
 }
 
 /// Sanitises a fragment that people wrote tags in, until sanitising changes nothing more.

@@ -20,6 +20,13 @@ const MAX_JOINED: usize = 500;
 /// Longest source, in bytes, that one raw HTML element may hold together.
 const MAX_JOINED_BYTES: usize = 64 * 1024;
 
+/// Most headings of one page that have an id and a link of their own.
+const MAX_HEADINGS: usize = 5_000;
+
+/// Most elements of one page, roughly; blocks beyond are shown as source. Each costs the sanitiser
+/// microseconds and a browser more. Plain prose of 1 MiB has a third.
+const MAX_ELEMENTS: usize = 200_000;
+
 /// A footnote as the whole page knows it.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Footnote {
@@ -137,7 +144,9 @@ pub(super) enum WikiLink {
 /// Decisions for one block, in the order in which the block asks for them.
 #[derive(Default, Hash)]
 pub(super) struct Decisions {
-    /// Id of each heading, without prefix.
+    /// Too many elements for one page: the block is shown as source.
+    pub as_source: bool,
+    /// Id of each heading, without prefix; empty when it has none.
     pub headings: Vec<String>,
     /// Each `[[link]]`.
     pub wikilinks: Vec<WikiLink>,
@@ -145,6 +154,8 @@ pub(super) struct Decisions {
     pub references: Vec<(Footnote, usize)>,
     /// Each footnote definition: the note, and whether it is the first with its label.
     pub definitions: Vec<(Footnote, bool)>,
+    /// Each task: its line, counted from the block's first line.
+    pub tasks: Vec<usize>,
     /// Each code block of a known language: whether it is coloured.
     pub coloured: Vec<bool>,
 }
@@ -161,6 +172,8 @@ pub(super) struct Page<'e> {
     pub links: Vec<String>,
     title: Option<(HeadingLevel, String)>,
     code_budget: usize,
+    headings: usize,
+    elements_left: usize,
 }
 
 impl<'e> Page<'e> {
@@ -176,6 +189,8 @@ impl<'e> Page<'e> {
             links: Vec::new(),
             title: None,
             code_budget: MAX_PAGE_CODE_BYTES,
+            headings: 0,
+            elements_left: MAX_ELEMENTS,
         }
     }
 
@@ -194,8 +209,14 @@ impl<'e> Page<'e> {
     }
 
     /// Decides for `block`, and moves on.
-    pub fn decide(&mut self, block: &Gathered<'_>) -> Decisions {
-        let mut decisions = Decisions::default();
+    ///
+    /// Its first line starts at byte `line_start` of `source`.
+    pub fn decide(&mut self, block: &Gathered<'_>, source: &str, line_start: usize) -> Decisions {
+        let (mut counted, mut line) = (line_start, 0);
+        let elements = block.elements();
+        let mut decisions =
+            Decisions { as_source: elements > self.elements_left, ..Decisions::default() };
+        self.elements_left -= if decisions.as_source { 0 } else { elements };
         let mut heading: Option<(HeadingLevel, String)> = None;
         let mut images = 0_usize;
         let mut code: Option<usize> = None;
@@ -204,7 +225,11 @@ impl<'e> Page<'e> {
                 Piece::Start(Tag::Heading { level, .. }) => heading = Some((*level, String::new())),
                 Piece::End(TagEnd::Heading(_)) => {
                     if let Some((level, text)) = heading.take() {
-                        decisions.headings.push(self.slugs.unique(&text));
+                        self.headings += 1;
+                        decisions.headings.push(match self.headings <= MAX_HEADINGS {
+                            true => self.slugs.unique(&text),
+                            false => String::new(),
+                        });
                         self.consider_title(level, &text);
                     }
                 }
@@ -238,6 +263,12 @@ impl<'e> Page<'e> {
                     let count = self.referred.entry(label.to_string()).or_default();
                     *count += 1;
                     decisions.references.push((note, *count));
+                }
+                Piece::Task(_, place) => {
+                    let passed = source.get(counted..*place).unwrap_or_default();
+                    line += passed.bytes().filter(|b| *b == b'\n').count();
+                    counted = counted.max(*place);
+                    decisions.tasks.push(line);
                 }
                 Piece::Text(range) => {
                     let text = &block.text[range.clone()];
@@ -297,8 +328,16 @@ fn push_plain(heading: &mut Option<(HeadingLevel, String)>, text: &str) {
 }
 
 /// The key under which a written block is remembered.
-pub(super) fn key(block: &Gathered<'_>, decisions: &Decisions, mut state: DefaultHasher) -> u64 {
+pub(super) fn key(
+    block: &Gathered<'_>,
+    decisions: &Decisions,
+    source: &str,
+    mut state: DefaultHasher,
+) -> u64 {
     block.hash_into(&mut state);
     decisions.hash(&mut state);
+    if decisions.as_source {
+        block.source(source).hash(&mut state);
+    }
     state.finish()
 }

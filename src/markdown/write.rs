@@ -1,5 +1,7 @@
 //! One block's pieces as HTML.
 
+mod html;
+
 use std::fmt::Write as _;
 
 use pulldown_cmark::{Alignment, BlockQuoteKind, CodeBlockKind, CowStr, LinkType, Tag, TagEnd};
@@ -8,7 +10,6 @@ use super::autolink;
 use super::collect::{Gathered, Piece};
 use super::context::{Decisions, Footnote, WikiLink};
 use super::highlight::{Highlighter, label, language};
-use super::raw::{self, Kind, Token};
 use super::url::{EXTERNAL_REL, ID_PREFIX, Target, classify, push_escaped, push_href};
 
 /// Deepest nesting of elements in the output; what is deeper is written without its element.
@@ -18,6 +19,9 @@ pub(super) const MAX_DEPTH: usize = 100;
 
 /// Depth that is kept free for elements that come in twos and threes (`pre`, `code`, `span`).
 const SPARE: usize = 6;
+
+/// Longest title or description, in bytes.
+const MAX_ATTRIBUTE: usize = 1_000;
 
 /// An element that is open in the output.
 struct Open {
@@ -31,10 +35,6 @@ pub(super) struct Writer<'b, 'a> {
     block: &'b Gathered<'a>,
     decisions: &'b Decisions,
     highlighter: &'b mut Highlighter,
-    /// The source, for the lines of task markers.
-    source: &'b str,
-    /// Where the block's first line starts in the source.
-    line_start: usize,
     out: String,
     stack: Vec<Open>,
     /// For each open Markdown container: the stack's height before it.
@@ -46,6 +46,7 @@ pub(super) struct Writer<'b, 'a> {
     next_reference: usize,
     next_definition: usize,
     next_coloured: usize,
+    next_task: usize,
     alignments: Vec<Alignment>,
     in_head: bool,
     cell: usize,
@@ -53,20 +54,16 @@ pub(super) struct Writer<'b, 'a> {
 }
 
 impl<'b, 'a> Writer<'b, 'a> {
-    /// A writer for `block`, whose first line starts at byte `line_start` of `source`.
+    /// A writer for `block`.
     pub fn new(
         block: &'b Gathered<'a>,
         decisions: &'b Decisions,
         highlighter: &'b mut Highlighter,
-        source: &'b str,
-        line_start: usize,
     ) -> Self {
         Self {
             block,
             decisions,
             highlighter,
-            source,
-            line_start,
             out: String::with_capacity(2 * block.text.len() + 64),
             stack: Vec::new(),
             frames: Vec::new(),
@@ -76,6 +73,7 @@ impl<'b, 'a> Writer<'b, 'a> {
             next_reference: 0,
             next_definition: 0,
             next_coloured: 0,
+            next_task: 0,
             alignments: Vec::new(),
             in_head: false,
             cell: 0,
@@ -103,6 +101,8 @@ impl<'b, 'a> Writer<'b, 'a> {
                 }
                 Piece::Start(tag) => self.start(tag, at),
                 Piece::End(tag) => self.end(*tag),
+                Piece::FootnoteReference(_) => self.footnote_reference(),
+                Piece::Task(done, _) => self.task(*done),
                 _ if self.mute.is_some() => {}
                 Piece::Text(range) => self.text(&block.text[range.clone()]),
                 Piece::Code(code) => {
@@ -110,11 +110,9 @@ impl<'b, 'a> Writer<'b, 'a> {
                     push_escaped(&mut self.out, code);
                     self.out.push_str("</code>");
                 }
-                Piece::FootnoteReference(_) => self.footnote_reference(),
                 Piece::SoftBreak => self.out.push('\n'),
                 Piece::HardBreak => self.out.push_str("<br>\n"),
                 Piece::Rule => self.out.push_str("<hr>"),
-                Piece::Task(done, place) => self.task(*done, *place),
             }
         }
         self.close_to(0);
@@ -173,7 +171,7 @@ impl<'b, 'a> Writer<'b, 'a> {
             Tag::Heading { level, .. } => {
                 let name = ["h1", "h2", "h3", "h4", "h5", "h6"][*level as usize - 1];
                 let mut id = String::new();
-                if let Some(slug) = self.decisions.headings.get(self.next_heading) {
+                if let Some(slug) = self.heading_slug() {
                     let _ = write!(id, " id=\"{ID_PREFIX}{slug}\"");
                 }
                 self.open(name, &id);
@@ -190,7 +188,9 @@ impl<'b, 'a> Writer<'b, 'a> {
                 self.open("div", &format!(" class=\"alert alert-{class}\""));
                 self.frame();
                 self.open("p", " class=\"alert-title\"");
-                self.out.push_str(title);
+                if self.mute.is_none() {
+                    self.out.push_str(title);
+                }
                 self.end_frame();
             }
             Tag::List(None) => self.open("ul", ""),
@@ -260,7 +260,7 @@ impl<'b, 'a> Writer<'b, 'a> {
     fn end(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::Heading(_) => {
-                if let Some(slug) = self.decisions.headings.get(self.next_heading)
+                if let Some(slug) = self.heading_slug()
                     && self.mute.is_none()
                     && !self.within("a")
                 {
@@ -295,6 +295,12 @@ impl<'b, 'a> Writer<'b, 'a> {
         ) {
             self.out.push('\n');
         }
+    }
+
+    /// The present heading's id, if it has one.
+    fn heading_slug(&self) -> Option<&'b str> {
+        let slug = self.decisions.headings.get(self.next_heading)?;
+        (!slug.is_empty()).then_some(slug.as_str())
     }
 
     fn link(&mut self, link_type: LinkType, url: &str, title: &str) {
@@ -381,10 +387,10 @@ impl<'b, 'a> Writer<'b, 'a> {
                 self.out.push_str("<img src=\"");
                 push_href(&mut self.out, url);
                 self.out.push_str("\" alt=\"");
-                push_escaped(&mut self.out, &alt);
+                push_escaped(&mut self.out, short(&alt));
                 if !title.is_empty() {
                     self.out.push_str("\" title=\"");
-                    push_escaped(&mut self.out, title);
+                    push_escaped(&mut self.out, short(title));
                 }
                 self.out.push_str("\">");
             }
@@ -442,9 +448,12 @@ impl<'b, 'a> Writer<'b, 'a> {
         self.out.push('\n');
     }
 
-    fn task(&mut self, done: bool, place: usize) {
-        let before = self.source.get(self.line_start..place).unwrap_or_default();
-        let line = before.bytes().filter(|b| *b == b'\n').count();
+    fn task(&mut self, done: bool) {
+        let line = self.decisions.tasks.get(self.next_task).copied().unwrap_or_default();
+        self.next_task += 1;
+        if self.mute.is_some() {
+            return;
+        }
         let (checked, name) = if done { (" checked", "Done") } else { ("", "Not done") };
         let _ = write!(
             self.out,
@@ -456,6 +465,9 @@ impl<'b, 'a> Writer<'b, 'a> {
         let reference = self.decisions.references.get(self.next_reference);
         self.next_reference += 1;
         let Some(&(Footnote { number, .. }, count)) = reference else { return };
+        if self.mute.is_some() {
+            return;
+        }
         let id = reference_id(number, count);
         if self.within("a") {
             let _ = write!(self.out, "<sup class=\"footnote-ref\" id=\"{id}\">{number}</sup>");
@@ -477,7 +489,9 @@ impl<'b, 'a> Writer<'b, 'a> {
             false => String::new(),
         };
         self.open("div", &format!(" class=\"footnote\"{id}"));
-        let _ = write!(self.out, "<span class=\"footnote-number\">{}.</span> ", note.number);
+        if self.mute.is_none() {
+            let _ = write!(self.out, "<span class=\"footnote-number\">{}.</span> ", note.number);
+        }
         // The way back is shown once, at the definition that references lead to.
         self.definition
             .push(Footnote { references: if first { note.references } else { 0 }, ..note });
@@ -559,203 +573,10 @@ impl<'b, 'a> Writer<'b, 'a> {
         }
         plain
     }
-
-    // Raw HTML.
-
-    fn html(&mut self, html: &str) {
-        for token in raw::tokens(html) {
-            match token {
-                Token::Text(text) => {
-                    if self.mute.is_none() {
-                        // Entities stay entities; only what could be taken for a tag is escaped.
-                        push_replaced(&mut self.out, text, &[('<', "&lt;"), ('>', "&gt;")]);
-                    }
-                }
-                Token::Open { name, attributes } => self.raw_open(name, &attributes),
-                Token::Close { name } => self.raw_close(name),
-            }
-        }
-    }
-
-    fn raw_open(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        if self.mute.is_some() {
-            return;
-        }
-        let Some((name, kind)) = raw::element(name) else { return };
-        match kind {
-            Kind::Mute => {
-                self.mute = Some((name, self.stack.len()));
-                return;
-            }
-            Kind::TablePart if !self.fit_table_part(name) => return,
-            Kind::TablePart => {}
-            // Between a table's cells nothing but its parts has a place.
-            _ if self.stack.last().is_some_and(|open| is_table_frame(open.name)) => return,
-            Kind::Block | Kind::Rule if !self.fit_block(name) => return,
-            Kind::Inline if name == "a" && !self.fit("a", &["td", "th", "caption"]) => return,
-            _ => {}
-        }
-        if name == "img" {
-            return self.raw_image(attributes);
-        }
-        let void = matches!(kind, Kind::Void | Kind::Rule) || name == "col";
-        if !void && self.stack.len() + SPARE >= MAX_DEPTH {
-            return;
-        }
-        self.out.push('<');
-        self.out.push_str(name);
-        self.raw_attributes(attributes);
-        if name == "a" {
-            let _ = write!(self.out, " rel=\"{EXTERNAL_REL}\"");
-        }
-        self.out.push('>');
-        if !void {
-            self.stack.push(Open { name, raw: true });
-        }
-    }
-
-    fn raw_attributes(&mut self, attributes: &[(&str, &str)]) {
-        for (index, (name, value)) in attributes.iter().enumerate() {
-            let plain = name.len() <= 16
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && name.starts_with(|c: char| c.is_ascii_alphabetic());
-            let again =
-                attributes[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-            if !plain || again || name.eq_ignore_ascii_case("rel") {
-                continue;
-            }
-            let _ = write!(self.out, " {}=\"", name.to_ascii_lowercase());
-            push_replaced(&mut self.out, value, &[('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;")]);
-            self.out.push('"');
-        }
-    }
-
-    fn raw_image(&mut self, attributes: &[(&str, &str)]) {
-        let value = |wanted: &str| {
-            let found = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map_or("", |(_, value)| *value)
-        };
-        let url = value("src").replace("&amp;", "&");
-        match classify(&url) {
-            Target::Internal(url) if !url.is_empty() => {
-                self.out.push_str("<img");
-                self.raw_attributes(attributes);
-                self.out.push('>');
-            }
-            target => self.external_image(&target, value("alt")),
-        }
-    }
-
-    fn raw_close(&mut self, name: &str) {
-        let Some((name, kind)) = raw::element(name) else { return };
-        if let Some((muted, _)) = self.mute {
-            if muted == name {
-                self.mute = None;
-            }
-            return;
-        }
-        for at in (0..self.stack.len()).rev() {
-            let open = &self.stack[at];
-            if !open.raw {
-                return;
-            }
-            if open.name == name {
-                return self.close_to(at);
-            }
-            if kind != Kind::TablePart && name != "table" && is_cell(open.name) {
-                return;
-            }
-        }
-    }
-
-    /// Makes room for a block: ends what a browser would end. False if there is no room.
-    fn fit_block(&mut self, name: &'static str) -> bool {
-        if !self.fit("p", &["td", "th", "caption"]) {
-            return false;
-        }
-        match name {
-            "li" => self.has_near(&["ul", "ol"], "li") && self.fit("li", &["ul", "ol"]),
-            "dt" | "dd" => {
-                self.has_near(&["dl"], "")
-                    && self.fit("dt", &["dl", "div"])
-                    && self.fit("dd", &["dl", "div"])
-            }
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => ["h1", "h2", "h3", "h4", "h5", "h6"]
-                .into_iter()
-                .all(|heading| self.fit(heading, &["td", "th", "caption"])),
-            _ => !self.stack.iter().any(|open| {
-                !open.raw && matches!(open.name, "h1" | "h2" | "h3" | "h4" | "h5" | "h6")
-            }),
-        }
-    }
-
-    /// Closes an open `name`, looking no further than a `limit`. False if it is Markdown's own,
-    /// which no tag may close.
-    fn fit(&mut self, name: &str, limits: &[&str]) -> bool {
-        for at in (0..self.stack.len()).rev() {
-            let open = &self.stack[at];
-            if open.name == name {
-                if open.raw && self.stack[at..].iter().all(|open| open.raw) {
-                    self.close_to(at);
-                    return true;
-                }
-                return false;
-            }
-            if limits.contains(&open.name) {
-                return true;
-            }
-        }
-        true
-    }
-
-    /// Whether one of `names` is open and nearer than Markdown's own `stop`.
-    fn has_near(&self, names: &[&str], stop: &str) -> bool {
-        for open in self.stack.iter().rev() {
-            if names.contains(&open.name) {
-                return open.raw;
-            }
-            if open.name == stop && !open.raw {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// Goes up to the part of a table that may hold a `name`. False if there is none.
-    fn fit_table_part(&mut self, name: &str) -> bool {
-        let parents: &[&str] = match name {
-            "td" | "th" => &["tr"],
-            "tr" => &["tbody", "thead", "tfoot", "table"],
-            "col" => &["colgroup", "table"],
-            _ => &["table"],
-        };
-        for at in (0..self.stack.len()).rev() {
-            let open = &self.stack[at];
-            if !open.raw {
-                return false;
-            }
-            if parents.contains(&open.name) {
-                self.close_to(at + 1);
-                return true;
-            }
-            if open.name == "table" {
-                return false;
-            }
-        }
-        false
-    }
 }
 
 /// Marks the frame of a `[[link]]` that stays text.
 const INVALID: usize = usize::MAX;
-
-fn is_cell(name: &str) -> bool {
-    matches!(name, "td" | "th" | "caption")
-}
-
-fn is_table_frame(name: &str) -> bool {
-    matches!(name, "table" | "thead" | "tbody" | "tfoot" | "tr" | "colgroup")
-}
 
 fn reference_id(number: usize, count: usize) -> String {
     match count {
@@ -777,7 +598,7 @@ fn link_attributes(target: &Target, title: &str) -> Option<String> {
     }
     if !title.is_empty() {
         attributes.push_str("\" title=\"");
-        push_escaped(&mut attributes, title);
+        push_escaped(&mut attributes, short(title));
     }
     attributes.push('"');
     Some(attributes)
@@ -807,12 +628,7 @@ fn wikilink_attributes(link: &WikiLink) -> String {
     attributes
 }
 
-/// Writes `text` with some characters replaced.
-fn push_replaced(out: &mut String, text: &str, replacements: &[(char, &str)]) {
-    for c in text.chars() {
-        match replacements.iter().find(|(from, _)| *from == c) {
-            Some((_, to)) => out.push_str(to),
-            None => out.push(c),
-        }
-    }
+/// The beginning of a text that goes into an attribute.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ATTRIBUTE)]
 }

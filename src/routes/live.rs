@@ -27,6 +27,7 @@ pub fn stage() -> AdHoc {
                 beats::post_leave,
                 documents::read_view,
                 documents::read_doc,
+                documents::post_doc,
                 documents::open_session,
                 documents::post_update,
                 names::complete_name,

@@ -25,14 +25,18 @@ pub(super) struct Marker {
     pub position: u64,
     /// Sum of the state at `position`.
     pub sum: u64,
+    /// Checksum of the record before `position`.
+    pub prev: u32,
 }
 
 impl Marker {
     pub fn read(kv: &Kv) -> Result<Option<Self>, StoreError> {
         let Some(value) = kv.get(space::STORE, MARKER)? else { return Ok(None) };
         let mut reader = Reader(&value);
-        match (reader.u64(), reader.u64(), reader.u64()) {
-            (Some(safe), Some(position), Some(sum)) => Ok(Some(Self { safe, position, sum })),
+        match (reader.u64(), reader.u64(), reader.u64(), reader.u32()) {
+            (Some(safe), Some(position), Some(sum), Some(prev)) => {
+                Ok(Some(Self { safe, position, sum, prev }))
+            }
             _ => Err(StoreError::Damaged("the mark of the applied journal is broken".into())),
         }
     }
@@ -41,6 +45,7 @@ impl Marker {
         let mut value = self.safe.to_le_bytes().to_vec();
         value.extend_from_slice(&self.position.to_le_bytes());
         value.extend_from_slice(&self.sum.to_le_bytes());
+        value.extend_from_slice(&self.prev.to_le_bytes());
         kv.put(space::STORE, MARKER, &value)
     }
 }
@@ -53,6 +58,8 @@ pub(super) struct Applier {
     pub position: u64,
     /// Sum of the state at `position`.
     pub sum: u64,
+    /// Checksum of the record before `position`.
+    pub prev: u32,
     /// Pages with a tail, by the journal position of its first entry.
     tails: BTreeMap<u64, u64>,
     tail_bytes: usize,
@@ -70,6 +77,7 @@ impl Applier {
             pages,
             position: marker.safe,
             sum: marker.sum,
+            prev: marker.prev,
             tails: BTreeMap::new(),
             tail_bytes: 0,
             full: Vec::new(),
@@ -131,9 +139,10 @@ impl Applier {
     }
 
     /// The record that ends at `position` is applied.
-    pub fn advance(&mut self, position: u64, sum: u64) {
+    pub fn advance(&mut self, position: u64, sum: u64, prev: u32) {
         self.position = position;
         self.sum = sum;
+        self.prev = prev;
     }
 
     /// Moves long and old tails into chunks, and marks how far sled is when enough was written.
@@ -167,7 +176,7 @@ impl Applier {
     fn mark(&mut self) -> Result<(), StoreError> {
         self.kv.barrier()?;
         let safe = self.tails.first_key_value().map_or(self.position, |(&position, _)| position);
-        Marker { safe, position: self.position, sum: self.sum }.write(&self.kv)?;
+        Marker { safe, position: self.position, sum: self.sum, prev: self.prev }.write(&self.kv)?;
         self.marked = self.kv.written();
         Ok(())
     }

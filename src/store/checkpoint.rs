@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub position: u64,
     /// Sum of the state at the position.
     pub sum: u64,
+    /// Checksum of the record before the position.
+    pub prev: u32,
     pub kv: Arc<Kv>,
 }
 
@@ -52,10 +54,11 @@ pub(super) struct Candidate {
 pub(super) struct About {
     pub position: u64,
     pub sum: u64,
+    pub prev: u32,
 }
 
 /// Writes a checkpoint and verifies it.
-pub(super) fn make(shared: &Shared, plan: Plan) -> Result<Made, StoreError> {
+pub(super) fn make(shared: &Shared, plan: &Plan) -> Result<Made, StoreError> {
     let dir = shared.dir.join("checkpoints");
     disk::create_dir(&dir)?;
     let needed =
@@ -65,13 +68,13 @@ pub(super) fn make(shared: &Shared, plan: Plan) -> Result<Made, StoreError> {
     }
     let path = dir.join(format!("{:016x}{SUFFIX}", plan.position));
     let temporary = path.with_extension("tmp");
-    let written = write(shared, &plan, &temporary);
+    let written = write(shared, plan, &temporary);
     if let Err(error) = written {
         // It would only take space; why it could not be written is what matters.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    let kept = verify(shared, &plan, &temporary).and_then(|()| {
+    let kept = verify(shared, plan, &temporary).and_then(|()| {
         disk::rename(&temporary, &path)?;
         Ok(fs::metadata(&path)?.len())
     });
@@ -85,7 +88,7 @@ fn write(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let mut out = Hashing { out: BufWriter::new(file), hasher: blake3::Hasher::new() };
     out.write_all(MAGIC)?;
-    for number in [shared.store, plan.position, plan.sum] {
+    for number in [shared.store, plan.position, plan.sum, u64::from(plan.prev)] {
         out.write_all(&number.to_le_bytes())?;
     }
     let mut count = 0_u64;
@@ -120,9 +123,9 @@ fn verify(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
     let segments = scan::segments(&shared.dir.join("journal"), shared.store)?;
     let mut sum = plan.sum;
     if to > plan.position {
-        scan::read(&segments, shared.store, plan.position, Some(to), |_, _, frame, body| {
-            sum = frame.sum;
-            mirror.replay(frame.kind, body)
+        scan::read(&segments, shared.store, plan.position, Some(to), |record| {
+            sum = record.frame.sum;
+            mirror.replay(record.frame.kind, record.body)
         })?;
     }
     if mirror.sum() != sum {
@@ -182,7 +185,9 @@ pub(super) fn read(
     if magic != MAGIC || found_store != store {
         return Err(broken());
     }
-    let about = About { position: input.u64().map_err(ended)?, sum: input.u64().map_err(ended)? };
+    let mut number = || input.u64().map_err(ended);
+    let (position, sum, prev) = (number()?, number()?, number()?);
+    let about = About { position, sum, prev: u32::try_from(prev).map_err(|_| broken())? };
     let mut count = 0_u64;
     while input.bytes(1).map_err(ended)? == [1] {
         let space = input.bytes(1).map_err(ended)?[0];

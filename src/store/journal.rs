@@ -121,9 +121,14 @@ impl Journal {
         HEADER + (self.end - self.start())
     }
 
+    /// Whether the next `bytes` fit into what was taken from the disk already.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.used() + bytes <= self.allocated
+    }
+
     /// Makes sure that the next `bytes` can be written without asking the disk for space.
     pub fn make_room(&mut self, bytes: u64, disk: &dyn Disk) -> Result<(), NoRoom> {
-        if self.used() + bytes <= self.allocated {
+        if self.has_room(bytes) {
             return Ok(());
         }
         if self.used() + bytes > self.segment_bytes && self.end > self.start() {

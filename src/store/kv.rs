@@ -292,6 +292,12 @@ impl Kv {
         self.count(key.len())
     }
 
+    /// Removes one piece and leaves its head.
+    #[cfg(test)]
+    pub fn remove_raw_for_test(&self, piece: &[u8]) -> Result<(), StoreError> {
+        self.remove_raw(&full_key(space::PIECES, piece))
+    }
+
     fn count(&self, bytes: usize) -> Result<(), StoreError> {
         // What sled adds per item in its log.
         let bytes = bytes as u64 + 32;

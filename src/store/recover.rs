@@ -16,7 +16,7 @@ use super::checkpoint;
 use super::codec;
 use super::disk::{self, Disk};
 use super::journal::record::Kind;
-use super::journal::scan::{self, End, Segment};
+use super::journal::scan::{self, End, Passed, Segment};
 use super::journal::{HEADER, Journal};
 use super::kv::{self, Kv, space};
 use super::migrate::{self, FORMAT, Format};
@@ -245,7 +245,7 @@ impl Opening<'_> {
         if self.segments.len() != 1 || self.segments[0].start != 0 {
             return Ok(false);
         }
-        let end = scan::read(&self.segments, self.store, 0, None, |_, _, _, _| Ok(()))?;
+        let end = scan::read(&self.segments, self.store, 0, None, |_| Ok(()))?;
         Ok(end.position == 0 && checkpoint::candidates(self.dir)?.is_empty())
     }
 
@@ -263,13 +263,10 @@ impl Opening<'_> {
         *pages.write() = load_logs(&kv)?;
         let mut applier = Applier::new(Arc::clone(&kv), pages, marker);
         let mut trouble = None;
-        let read =
-            scan::read(&self.segments, self.store, marker.safe, None, |from, to, frame, body| {
-                apply(&mut applier, (from, to), frame.kind, frame.sum, body).inspect_err(|error| {
-                    trouble = Some(error.to_string());
-                })
-            });
-        let end = match (read, trouble) {
+        let read = scan::read(&self.segments, self.store, marker.safe, None, |record| {
+            apply(&mut applier, &record).inspect_err(|error| trouble = Some(error.to_string()))
+        });
+        let mut end = match (read, trouble) {
             (Ok(end), _) => end,
             (Err(StoreError::Damaged(_)), Some(text)) => return Err(Trouble::Records(text)),
             // The journal itself: no other database would help.
@@ -284,6 +281,8 @@ impl Opening<'_> {
                 marker.position
             ))));
         }
+        // Correct also when there was nothing to read.
+        end.prev = applier.prev;
         kv.sweep()?;
         if state_sum(&applier)? != applier.sum {
             return Err(Trouble::Records(
@@ -299,7 +298,7 @@ impl Opening<'_> {
         if start >= upto {
             return Ok(());
         }
-        let end = scan::read(&self.segments, self.store, start, Some(upto), |_, _, _, _| Ok(()))?;
+        let end = scan::read(&self.segments, self.store, start, Some(upto), |_| Ok(()))?;
         if end.position == upto {
             return Ok(());
         }
@@ -346,14 +345,15 @@ impl Opening<'_> {
             fs::remove_dir_all(&temporary)?;
         }
         let kv = kv::open(&temporary, self.options.cache_bytes, Arc::clone(self.disk))?;
-        let (mut position, mut sum) = (0, 0);
+        let mut marker = Marker { safe: 0, position: 0, sum: 0, prev: 0 };
         if let Some((file, _)) = &source.checkpoint {
             let about = checkpoint::read(file, self.store, |space, key, value| {
                 kv.put(space, &key, &value)
             })?;
-            (position, sum) = (about.position, about.sum);
+            let checkpoint::About { position, sum, prev } = about;
+            marker = Marker { safe: position, position, sum, prev };
         }
-        Marker { safe: position, position, sum }.write(&kv)?;
+        marker.write(&kv)?;
         kv.barrier()?;
         drop(kv);
         Ok(disk::rename(&temporary, path)?)
@@ -398,22 +398,16 @@ impl Source {
     }
 }
 
-fn apply(
-    applier: &mut Applier,
-    (from, to): (u64, u64),
-    kind: Kind,
-    sum: u64,
-    body: &[u8],
-) -> Result<(), StoreError> {
+fn apply(applier: &mut Applier, record: &Passed<'_>) -> Result<(), StoreError> {
     let broken = || StoreError::Damaged("a journal record has an unknown form".into());
-    match kind {
+    match record.frame.kind {
         Kind::Append => {
-            let (page, first, entries) = codec::read_append(body).ok_or_else(broken)?;
-            applier.append(from, page, first, entries)?;
+            let (page, first, entries) = codec::read_append(record.body).ok_or_else(broken)?;
+            applier.append(record.from, page, first, entries)?;
         }
-        Kind::Change => applier.change(&codec::read_changes(body).ok_or_else(broken)?)?,
+        Kind::Change => applier.change(&codec::read_changes(record.body).ok_or_else(broken)?)?,
     }
-    applier.advance(to, sum);
+    applier.advance(record.to, record.frame.sum, record.crc);
     applier.housekeep()
 }
 

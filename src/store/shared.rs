@@ -95,16 +95,16 @@ impl Shared {
     /// the next start sets the damaged files aside.
     pub fn seen<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Damaged(text)) = &result {
-            self.fail(format!("the records are damaged: {text}"));
+            self.fail(&format!("the records are damaged: {text}"));
         }
         result
     }
 
     /// The process must exit; the first cause is kept.
-    pub fn fail(&self, cause: String) {
+    pub fn fail(&self, cause: &str) {
         let first = self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
-            failure.get_or_insert_with(|| cause.clone());
+            failure.get_or_insert_with(|| cause.to_owned());
             first
         });
         if first {
@@ -158,6 +158,14 @@ impl Shared {
             self.say_full();
         }
         !low
+    }
+
+    /// Makes the next [`Self::has_space`] ask the file system, unless it was full a moment ago.
+    pub fn look_again(&self) {
+        let mut space = lock(&self.space);
+        if !space.low {
+            space.looked = None;
+        }
     }
 
     /// The disk refused space although the floor was not reached.

@@ -82,8 +82,8 @@ impl Writer {
         let result = catch_unwind(AssertUnwindSafe(|| self.work()));
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.fail(error.to_string()),
-            Err(_) => shared.fail("the writer panicked".into()),
+            Ok(Err(error)) => shared.fail(&error.to_string()),
+            Err(_) => shared.fail("the writer panicked"),
         }
         drop(shared.queue.close());
         shared.abandon.store(true, Ordering::Relaxed);
@@ -115,7 +115,8 @@ impl Writer {
                 }
             }
             self.commit(group)?;
-            self.applier.housekeep()?;
+            let shared = Arc::clone(&self.shared);
+            shared.watched(|| self.applier.housekeep())?;
             if closing {
                 return self.close();
             }
@@ -129,6 +130,10 @@ impl Writer {
         if group.is_empty() {
             group.answer();
             return Ok(());
+        }
+        let grows = !self.journal.has_room(group.bytes().len() as u64);
+        if grows {
+            self.shared.look_again();
         }
         if !self.shared.has_space() {
             group.refuse();
@@ -150,7 +155,7 @@ impl Writer {
         shared.watched(|| self.journal.sync(disk))?;
         shared.durable.store(self.journal.end(), Ordering::Release);
         self.publish_numbers();
-        group.apply(&mut self.applier)?.answer();
+        shared.watched(|| group.apply(&mut self.applier))?.answer();
         Ok(())
     }
 
@@ -165,10 +170,19 @@ impl Writer {
 
     fn start_checkpoint(&mut self) -> Result<(), StoreError> {
         let due = self.journal.end() >= self.checkpoint_at;
-        if self.checkpoint.is_some() || !(due || !self.waiting_for_checkpoint.is_empty()) {
+        let wanted = due || !self.waiting_for_checkpoint.is_empty();
+        if self.checkpoint.is_some() || !wanted {
             return Ok(());
         }
-        self.applier.settle()?;
+        if !self.shared.has_space() {
+            for reply in self.waiting_for_checkpoint.drain(..) {
+                let _ = reply.send(Err(StoreError::DiskFull));
+            }
+            // Looked at again when more is written, which needs space as well.
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.watched(|| self.applier.settle())?;
         match self.journal.roll() {
             Ok(()) => {}
             // Without a new segment less can be cut, which is no reason to stop.
@@ -178,12 +192,12 @@ impl Writer {
         let plan = checkpoint::Plan {
             position: self.journal.end(),
             sum: self.applier.sum,
+            prev: self.journal.prev(),
             kv: Arc::clone(&self.applier.kv),
         };
-        let shared = Arc::clone(&self.shared);
         let thread =
             std::thread::Builder::new().name("halley-checkpoint".into()).spawn(move || {
-                let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, plan)));
+                let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, &plan)));
                 let made = made
                     .unwrap_or_else(|_| Err(StoreError::Damaged("the checkpoint panicked".into())));
                 // Refused only when the store is closing.

@@ -71,7 +71,9 @@ async function store(page, staticRoot, files) {
   for (const other of await caches.keys()) {
     if (other.startsWith(PREFIX) && other !== name) await caches.delete(other);
   }
-  const pages = (await cache.keys()).filter((/** @type {Request} */ request) => isEditPage(new URL(request.url)));
+  const pages = (await cache.keys()).filter((/** @type {Request} */ request) =>
+    isEditPage(new URL(request.url)),
+  );
   for (const old of pages.slice(0, Math.max(0, pages.length - KEEP_PAGES))) await cache.delete(old);
 }
 

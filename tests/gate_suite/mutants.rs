@@ -136,6 +136,12 @@ fn mutated_updates_are_refused_or_harmless() {
         let mut document = Document::from_state(&page.state).unwrap();
         // An error here is a panic in yrs or something left pending.
         document.apply(&bytes).unwrap_or_else(|error| panic!("{error} {}", context()));
+        if accepted % 8 == 0 {
+            let fresh = Document::from_state(&page.state).unwrap();
+            let after =
+                fresh.text_after(&bytes).unwrap_or_else(|error| panic!("{error} {}", context()));
+            assert_eq!(after, document.as_str(), "{}", context());
+        }
         let mut gate = page.gate.clone();
         gate.accept(&bytes);
         let clocks = StateVector::decode_v1(&document.state_vector()).unwrap();

@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use halley::live::document::Document;
-use halley::live::gate::{GateState, Passed, Refusal};
+use halley::live::document::{Document, DocumentError};
+use halley::live::gate::{GateState, MANY_STRUCTS, Passed, Refusal};
 use yrs::undo::{Options as UndoOptions, UndoManager};
 use yrs::{ReadTxn, Text, Transact, merge_updates_v1};
 
 use crate::editors::Editor;
+use crate::wire::{text, write};
 
 /// A page as a room keeps it.
 #[derive(Default)]
@@ -19,7 +20,9 @@ struct Server {
 impl Server {
     fn post(&mut self, update: &[u8], owned: &[u64]) -> Result<Passed, Refusal> {
         let passed = self.gate.check(update, &|client| owned.contains(&client))?;
+        let after = self.document.text_after(update).unwrap();
         self.document.apply(update).unwrap();
+        assert_eq!(after, self.document.text());
         self.gate.accept(update);
         let state = self.document.diff(None).unwrap();
         assert_eq!(self.gate, GateState::from_state(&state).unwrap());
@@ -133,6 +136,19 @@ fn a_large_paste_and_its_deletion_pass() {
     let length = paste.encode_utf16().count() as u32;
     server.post(&editor.replace(0, length, ""), &[5]).unwrap();
     assert_eq!(server.document.text(), "");
+}
+
+/// Two clients at one place cost yrs (and Yjs) the product of their structs.
+#[test]
+fn a_crowd_at_one_place_is_found_out_before_it_is_applied() {
+    let crowd = |client| write(client, 0, (0..20_000).map(|_| text("x")).collect());
+    let mut server = Server::default();
+    server.post(&crowd(5), &[5]).unwrap();
+    let passed = server.gate.check(&crowd(6), &|_| true).unwrap();
+    assert!(passed.structs > MANY_STRUCTS);
+    let refused = server.document.text_after(&crowd(6));
+    assert!(matches!(refused, Err(DocumentError::Refused(Refusal::TooLarge(_)))));
+    assert_eq!(server.document.text().len(), 20_000);
 }
 
 /// Recorded by `yjs.mjs` beside this file with Yjs 13.6.33: client, update and text after it.

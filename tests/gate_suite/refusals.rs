@@ -50,7 +50,7 @@ fn too_large(bytes: &[u8], why: &str) {
 #[test]
 fn text_after_text_passes_and_is_counted() {
     let passed = passes(&write(9, 0, vec![text_after((8, 3), "é😀")]));
-    assert_eq!(passed, Passed { known: false, inserted: 3, inserted_bytes: 6 });
+    assert_eq!(passed, Passed { known: false, inserted: 3, inserted_bytes: 6, structs: 1 });
 }
 
 #[test]

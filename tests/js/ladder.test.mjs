@@ -493,3 +493,36 @@ test("stop is final and start begins again, any number of times", async () => {
   assert.equal(tab.server.streams.size, 1);
   whole(tab);
 });
+
+test("a failed save beside a good stream is asked about, and neither interrupts nor demotes it", async () => {
+  const tab = openTab();
+  await tab.clock.advance(2 * SECOND);
+  const before = tab.statuses.length;
+  for (let i = 0; i < 5; i += 1) {
+    tab.live.failed();
+    await tab.clock.advance(SECOND);
+    tab.env.fire("offline");
+    await tab.clock.advance(10 * SECOND);
+  }
+  assert.equal(tab.statuses.length, before);
+  assert.equal(tab.server.requests.filter((request) => request.mode === "stream").length, 1);
+  tab.server.fault.blackhole = true;
+  tab.server.fault.hole = 0;
+  tab.live.failed();
+  await tab.clock.advance(8 * SECOND);
+  assert.notEqual(tab.live.status.state, "live", "no answer: the network is gone, long before the watchdog");
+});
+
+for (const forced of [null, "hold", "poll"]) {
+  test(`refused (${forced ?? "auto"}): a page that is gone is not called offline, is asked for seldom, and comes back`, async () => {
+    const tab = openTab({ forced, fault: { refuse: 404 } });
+    await tab.clock.advance(MINUTE);
+    assert.equal(tab.says(), "off/off");
+    assert.match(tab.live.status.reason, /deleted/);
+    assert.ok(tab.server.requests.length < 60, `${tab.server.requests.length}`);
+    assert.equal(verdict(tab), null);
+    tab.server.fault.refuse = 0;
+    await tab.clock.advance(40 * SECOND);
+    assert.match(tab.live.status.state, /live|refreshing/);
+  });
+}

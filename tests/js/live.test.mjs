@@ -48,6 +48,40 @@ test("chaos: faults, restarts, rung switches and piggybacked batches lose and re
   }
 });
 
+test("chaos with new epochs: what was resynchronised and what came after make the whole", async () => {
+  const first = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
+  for (let run = 0; run < 20; run += 1) {
+    const seed = first + run;
+    const random = seeded(seed);
+    const tab = openTab({ seed, maxAgeS: 40 });
+    let text = [];
+    tab.live.on("event", (event) => text.push(event.data));
+    tab.live.on("reset", async ({ cursor }) => {
+      await new Promise((done) => tab.clock.setTimeout(done, random() * 2000));
+      const [epoch, seq] = cursor.split(".");
+      // A server that has changed again meanwhile will reset again.
+      if (epoch === tab.server.epoch) text = tab.server.log.slice(0, Number(seq)).map((event) => event.data);
+    });
+    for (let step = 0; step < 30; step += 1) {
+      if (random() < 0.2) {
+        tab.server.crash();
+        await tab.clock.advance(random() * 5000);
+        tab.server.recover(random() < 0.6 ? `bbbbbbb${"abcdefghijklmnopqrstuvwxyz234567"[step]}` : undefined);
+        tab.server.fault = {};
+      } else if (random() < 0.2) tab.server.fault = { ...[{ mute: true }, { cut: 3000 }, { tick: 900 }, {}][Math.floor(random() * 4)] };
+      else if (random() < 0.1) tab.server.floor = tab.server.log.length;
+      for (let i = Math.floor(random() * 5); i > 0; i -= 1) tab.server.publish(random());
+      await tab.clock.advance(random() * 4000);
+    }
+    tab.server.fault = {};
+    tab.live.choose(null);
+    await tab.clock.advance(45 * SECOND);
+    assert.deepEqual(text, tab.server.log.map((event) => event.data), `seed ${seed}`);
+    assert.equal(tab.says(), "live/stream", `seed ${seed}`);
+    tab.live.stop();
+  }
+});
+
 test("reset: every handler is awaited before events go on", async () => {
   const tab = openTab();
   await tab.clock.advance(2 * SECOND);

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use yrs::types::Delta;
 use yrs::updates::decoder::Decode;
@@ -14,9 +15,12 @@ use yrs::{
 
 use super::DocumentError;
 use super::merge::Edit;
+use crate::live::gate::{self, Refusal};
 
 /// The root text of every page.
 const ROOT: &str = "body";
+/// Structs that a rehearsal applies between two looks at the clock.
+const SLICE: u64 = 16;
 /// yrs walks the clients of an update by recursion, with some 100 bytes of stack each; beyond
 /// this many a state is loaded on a stack of its own.
 const MANY_CLIENTS: u64 = 2_000;
@@ -74,6 +78,25 @@ impl Replica {
         Ok(self)
     }
 
+    /// Applies an update in small steps, and gives up when they take longer than `time`.
+    pub(super) fn rehearse(self, update: &[u8], time: Duration) -> Result<Self, DocumentError> {
+        let start = Instant::now();
+        let slices = gate::slices(update, SLICE)
+            .ok_or_else(|| DocumentError::Apply("it cannot be read".to_owned()))?;
+        for slice in slices {
+            let slice = Update::decode_v1(&slice).map_err(failed)?;
+            // Clients may build on each other, so that something is pending in between.
+            self.transact_pending(|transaction, _| {
+                transaction.apply_update(slice).map_err(failed)
+            })?;
+            if start.elapsed() > time {
+                return Err(Refusal::TooLarge("it takes too long to apply").into());
+            }
+        }
+        self.transact(|_, _| Ok(()))?;
+        Ok(self)
+    }
+
     /// Makes the edits of `current`, which is the present text, and returns them as an update,
     /// together with the text after them.
     pub(super) fn edit(
@@ -91,9 +114,23 @@ impl Replica {
         Ok((update, self.text()))
     }
 
+    /// Runs `work` and commits, and nothing may be pending then.
+    fn transact<T>(
+        &self,
+        work: impl FnOnce(&mut TransactionMut<'_>, &TextRef) -> Result<T, DocumentError>,
+    ) -> Result<T, DocumentError> {
+        self.transact_pending(|transaction, body| {
+            let value = work(transaction, body)?;
+            if transaction.has_missing_updates() {
+                return Err(DocumentError::Apply("it depends on something unknown".to_owned()));
+            }
+            Ok(value)
+        })
+    }
+
     /// Runs `work` and commits. On any failure the document is leaked: a transaction that is
     /// dropped would commit what may be half-done, and a panic in that would end the process.
-    fn transact<T>(
+    fn transact_pending<T>(
         &self,
         work: impl FnOnce(&mut TransactionMut<'_>, &TextRef) -> Result<T, DocumentError>,
     ) -> Result<T, DocumentError> {
@@ -101,9 +138,6 @@ impl Replica {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let value = work(&mut transaction, &self.body)?;
             transaction.commit();
-            if transaction.has_missing_updates() {
-                return Err(DocumentError::Apply("it depends on something unknown".to_owned()));
-            }
             Ok(value)
         }));
         let done = done.unwrap_or_else(|panic| Err(panicked(&*panic)));

@@ -23,6 +23,7 @@ pub(super) fn judge(
         new.push(is_new);
         if is_new {
             passed.known = false;
+            passed.structs += section.structs;
             passed.inserted += section.units;
             passed.inserted_bytes += section.bytes;
         }

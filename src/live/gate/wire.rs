@@ -68,8 +68,25 @@ pub(super) struct Section {
     pub(super) deleted: Ranges,
     /// Clocks that arrive collected.
     pub(super) collected: Ranges,
+    pub(super) structs: u64,
     pub(super) units: u64,
     pub(super) bytes: u64,
+}
+
+impl Section {
+    fn new(client: u64, start: u32) -> Self {
+        Self {
+            client,
+            start,
+            end: start,
+            lows: Vec::new(),
+            deleted: Ranges::default(),
+            collected: Ranges::default(),
+            structs: 0,
+            units: 0,
+            bytes: 0,
+        }
+    }
 }
 
 /// A deleted range `start..end` of one client.
@@ -132,16 +149,8 @@ impl Update {
             structs_left.checked_sub(structs).ok_or(Refusal::TooLarge("too many structs"))?;
         let client = reader.client()?;
         let start = reader.clock()?;
-        let mut section = Section {
-            client,
-            start,
-            end: start,
-            lows: Vec::new(),
-            deleted: Ranges::default(),
-            collected: Ranges::default(),
-            units: 0,
-            bytes: 0,
-        };
+        let mut section = Section::new(client, start);
+        section.structs = structs;
         for _ in 0..structs {
             self.read_struct(reader, &mut section, limits.origins)?;
         }
@@ -225,6 +234,46 @@ impl Update {
         }
         Ok(())
     }
+}
+
+/// Cuts an update into updates of at most `structs` structs of one client each, the deletions
+/// last. `None` for what [`Update::read`] refuses.
+pub(super) fn slices(bytes: &[u8], structs: u64) -> Option<Vec<Vec<u8>>> {
+    let mut reader = Reader { bytes };
+    let mut slices = Vec::new();
+    // Only to step over structs.
+    let mut scratch = Update::default();
+    for _ in 0..reader.number().ok()? {
+        let mut left = reader.number().ok()?;
+        let client = reader.client().ok()?;
+        let start = reader.clock().ok()?;
+        let mut section = Section::new(client, start);
+        while left > 0 {
+            let count = left.min(structs);
+            let (before, clock) = (reader.bytes, section.end);
+            for _ in 0..count {
+                scratch.read_struct(&mut reader, &mut section, false).ok()?;
+            }
+            let mut slice = vec![1];
+            for value in [count, client, clock.into()] {
+                write_number(value, &mut slice);
+            }
+            slice.extend_from_slice(&before[..before.len() - reader.bytes.len()]);
+            slice.push(0);
+            slices.push(slice);
+            left -= count;
+        }
+    }
+    slices.push([&[0], reader.bytes].concat());
+    Some(slices)
+}
+
+fn write_number(mut value: u64, bytes: &mut Vec<u8>) {
+    while value >= 0x80 {
+        bytes.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value.to_le_bytes()[0]);
 }
 
 fn has_duplicates(clients: &mut [u64]) -> bool {

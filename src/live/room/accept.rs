@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{Room, Submission, replay};
-use crate::live::document::DocumentError;
-use crate::live::gate::{GateState, Limits};
+use crate::live::document::{Document, DocumentError};
+use crate::live::gate::{GateState, Limits, MANY_STRUCTS};
 use crate::live::topic::{Encoded, Topic, encode};
 use crate::live::{LiveError, blocking, now_ms};
 use crate::page::{MAX_TEXT_BYTES, Revision};
@@ -28,15 +28,33 @@ struct Updated {
     update: String,
 }
 
+/// What the task keeps between updates.
+struct Accepting {
+    room: Arc<Room>,
+    /// Knows everything accepted, durable or not yet.
+    gate: GateState,
+    /// An upper bound of the text's size; the exact size is looked up only near the limit.
+    text_bytes: u64,
+    /// Accepted, not durable yet.
+    accepted: Vec<Submission>,
+    /// Repetitions of something accepted; answered once that is durable.
+    repeated: Vec<Submission>,
+}
+
 impl Room {
     pub(super) async fn accept_updates(
         self: Arc<Self>,
-        mut gate: GateState,
+        gate: GateState,
         mut submissions: mpsc::Receiver<Submission>,
     ) {
-        // An upper bound of the text's size; the exact size is looked up only near the limit.
-        let mut text_bytes = self.text().1.len() as u64;
         let mut group = Vec::with_capacity(GROUP);
+        let mut accepting = Accepting {
+            text_bytes: self.text().1.len() as u64,
+            room: Arc::clone(&self),
+            gate,
+            accepted: Vec::new(),
+            repeated: Vec::new(),
+        };
         loop {
             tokio::select! {
                 biased;
@@ -44,72 +62,94 @@ impl Room {
                 () = self.stopped() => return,
             }
             let count = group.len();
-            let mut accepted = Vec::with_capacity(count);
             for submission in group.drain(..) {
-                match self.judge(&mut gate, &mut text_bytes, &submission) {
-                    Ok(None) => accepted.push(submission),
-                    Ok(Some(revision)) => answer(submission, Ok(revision)),
-                    Err(error) => answer(submission, Err(error)),
-                }
+                accepting.take(submission).await;
             }
-            if !accepted.is_empty() {
-                self.commit(&mut gate, &mut text_bytes, accepted).await;
-            }
+            accepting.commit().await;
             self.busy.fetch_sub(count, Ordering::SeqCst);
             if let Err(error) = self.keep_snapshot(SNAPSHOT_EVERY).await {
                 log::warn!("page {}: no snapshot: {error}", self.id);
             }
         }
     }
+}
 
-    /// Decides on one update: `None` to go on, a revision when it is known already.
-    fn judge(
-        &self,
-        gate: &mut GateState,
-        text_bytes: &mut u64,
-        submission: &Submission,
-    ) -> Result<Option<Revision>, LiveError> {
-        let Submission { author, op, update, trusted, .. } = submission;
-        let (known_op, revision) = {
-            let state = self.lock();
-            (state.ops.get(&author.id, op), state.revision)
-        };
-        if let Some(revision) = known_op {
-            return Ok(Some(revision));
+impl Accepting {
+    /// Decides on one update.
+    async fn take(&mut self, submission: Submission) {
+        let Submission { author, op, .. } = &submission;
+        let answered = self.room.lock().ops.get(&author.id, op);
+        if let Some(revision) = answered {
+            return answer(submission, Ok(revision));
         }
+        match self.judge(&submission).await {
+            Ok(true) => {
+                self.gate.accept(&submission.update);
+                self.accepted.push(submission);
+            }
+            Ok(false) => self.repeated.push(submission),
+            Err(error) => answer(submission, Err(error)),
+        }
+    }
+
+    /// Whether an update is new (true) or all known.
+    async fn judge(&mut self, submission: &Submission) -> Result<bool, LiveError> {
+        let Submission { author, update, trusted, .. } = submission;
         let limits = if *trusted { Limits::SERVER } else { Limits::BROWSER };
         let passed = {
-            let clients = self.clients();
-            gate.check_with(update, &|client| clients.owns(&author.id, client), &limits)?
+            let clients = self.room.clients();
+            self.gate.check_with(update, &|client| clients.owns(&author.id, client), &limits)?
         };
         if passed.known {
-            return Ok(Some(revision));
+            return Ok(false);
         }
-        self.fits(text_bytes, update, passed.inserted_bytes)?;
-        gate.accept(update);
-        Ok(None)
-    }
-
-    /// Adds an update to the bound of the text's size, or says that the page is full.
-    fn fits(&self, bound: &mut u64, update: &[u8], inserted: u64) -> Result<(), LiveError> {
         let limit = MAX_TEXT_BYTES as u64;
-        if inserted == 0 || *bound + inserted <= limit {
-            *bound += inserted;
-            return Ok(());
+        let may_overflow =
+            passed.inserted_bytes > 0 && self.text_bytes + passed.inserted_bytes > limit;
+        let may_take_long = !trusted && passed.structs > MANY_STRUCTS;
+        if may_overflow || may_take_long {
+            // Tried on a copy, of which everything accepted so far must be a part.
+            self.commit().await;
+            let size = self.rehearse(update.clone()).await?;
+            if size > limit {
+                return Err(LiveError::PageFull);
+            }
+            self.text_bytes = size;
+        } else {
+            self.text_bytes += passed.inserted_bytes;
         }
-        // Near the limit the exact size decides: what is inserted may replace what is deleted.
-        // An update that builds on one of the same group cannot be tried alone; its sender
-        // tries again.
-        let after = self.lock().document.text_after(update).map_err(|_| LiveError::Busy)?;
-        if after.len() as u64 > limit {
-            return Err(LiveError::PageFull);
-        }
-        *bound = after.len() as u64;
-        Ok(())
+        Ok(true)
     }
 
-    /// Makes a group durable, then applies, publishes and answers it.
-    async fn commit(&self, gate: &mut GateState, text_bytes: &mut u64, accepted: Vec<Submission>) {
+    /// The size of the text after an update, found on a copy.
+    async fn rehearse(&self, update: Vec<u8>) -> Result<u64, LiveError> {
+        let (_, _, state) = self.room.diff(None)?;
+        blocking(move || {
+            let copy = Document::from_state(&state)?;
+            Ok(copy.text_after(&update)?.len() as u64)
+        })
+        .await
+    }
+
+    /// Makes what was accepted durable, then applies, publishes and answers it.
+    async fn commit(&mut self) {
+        let accepted = std::mem::take(&mut self.accepted);
+        let repeated = std::mem::take(&mut self.repeated);
+        let committed =
+            if accepted.is_empty() { Ok(()) } else { self.commit_group(accepted).await };
+        let revision = self.room.lock().revision;
+        for submission in repeated {
+            let result = match &committed {
+                Ok(()) => Ok(revision),
+                Err(full) => Err(not_written(*full)),
+            };
+            answer(submission, result);
+        }
+    }
+
+    /// The inner error is whether the disk is full; everything has been answered then.
+    async fn commit_group(&mut self, accepted: Vec<Submission>) -> Result<(), bool> {
+        let room = Arc::clone(&self.room);
         let at_ms = now_ms();
         let entries = accepted
             .iter()
@@ -120,33 +160,47 @@ impl Room {
                 update: submission.update.clone(),
             })
             .collect();
-        let appended = self.shared.store.append(self.id, entries).await;
-        let last = match appended {
+        let last = match room.shared.store.append(room.id, entries).await {
             Ok(last) => last,
             Err(error) => {
                 // Nothing was written: the gate must forget what it had let through.
-                self.rebuild_gate(gate, text_bytes);
+                self.rebuild_gate();
                 let full = matches!(error, StoreError::DiskFull);
-                log::error!("page {}: {} updates not written: {error}", self.id, accepted.len());
+                log::error!("page {}: {} updates not written: {error}", room.id, accepted.len());
                 for submission in accepted {
-                    let error = if full { StoreError::DiskFull } else { StoreError::Stopped };
-                    answer(submission, Err(error.into()));
+                    answer(submission, Err(not_written(full)));
                 }
-                return;
+                return Err(full);
             }
         };
-        let mut results = self.apply(last, &accepted);
+        let mut results = room.apply(last, &accepted);
         if results.len() < accepted.len() {
-            self.quarantine(last, &accepted, &mut results).await;
-            self.rebuild_gate(gate, text_bytes);
+            room.quarantine(last, &accepted, &mut results).await;
+            self.rebuild_gate();
         }
-        self.shared.pages.edited(self.id, last, at_ms);
-        self.dirty.notify_one();
+        room.shared.pages.edited(room.id, last, at_ms);
+        room.dirty.notify_one();
         for (submission, result) in accepted.into_iter().zip(results) {
             answer(submission, result);
         }
+        Ok(())
     }
 
+    fn rebuild_gate(&mut self) {
+        let rebuilt = self
+            .room
+            .diff(None)
+            .and_then(|(_, _, state)| GateState::from_state(&state).map_err(LiveError::Refused));
+        match rebuilt {
+            Ok(rebuilt) => self.gate = rebuilt,
+            // It keeps what it knew, which refuses more than it must and never less.
+            Err(error) => log::error!("page {}: gate not rebuilt: {error}", self.room.id),
+        }
+        self.text_bytes = self.room.text().1.len() as u64;
+    }
+}
+
+impl Room {
     /// Applies and publishes what is durable, up to the first update that fails.
     fn apply(&self, last: Revision, accepted: &[Submission]) -> Vec<Result<Revision, LiveError>> {
         let mut results = Vec::with_capacity(accepted.len());
@@ -208,18 +262,10 @@ impl Room {
         let update = BASE64.encode(&submission.update);
         encode(Topic::Doc(self.id), "updated", &Updated { rev, update })
     }
+}
 
-    fn rebuild_gate(&self, gate: &mut GateState, text_bytes: &mut u64) {
-        let rebuilt = self
-            .diff(None)
-            .and_then(|(_, _, state)| GateState::from_state(&state).map_err(LiveError::Refused));
-        match rebuilt {
-            Ok(rebuilt) => *gate = rebuilt,
-            // It keeps what it knew, which refuses more than it must and never less.
-            Err(error) => log::error!("page {}: gate not rebuilt: {error}", self.id),
-        }
-        *text_bytes = self.text().1.len() as u64;
-    }
+fn not_written(full: bool) -> LiveError {
+    if full { StoreError::DiskFull.into() } else { StoreError::Stopped.into() }
 }
 
 /// The revisions of a group whose last one is known.

@@ -57,8 +57,20 @@ fn read_header(bytes: &[u8], store: u64) -> Option<(u64, u32)> {
     (header_bytes(store, start, prev) == bytes).then_some((start, prev))
 }
 
-/// Calls `each` with the position behind a record, its frame and its body, for every record from
-/// `from` (which must be the beginning of one, or the end) up to `to` or the end.
+/// A record that was read.
+pub(crate) struct Passed<'a> {
+    /// Where it stands.
+    pub from: u64,
+    /// Where the next one stands.
+    pub to: u64,
+    pub frame: &'a Frame,
+    pub crc: u32,
+    pub body: &'a [u8],
+}
+
+/// Calls `each` for every record from `from` (which must be the beginning of one, or the end) up
+/// to `to` or the end. When there is none, the checksum in the result means nothing unless
+/// `from` is the beginning of a segment.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] when a record cannot be read although it was once on disk, when
@@ -68,7 +80,7 @@ pub(crate) fn read(
     store: u64,
     from: u64,
     to: Option<u64>,
-    mut each: impl FnMut(u64, u64, &Frame, &[u8]) -> Result<(), StoreError>,
+    mut each: impl FnMut(Passed<'_>) -> Result<(), StoreError>,
 ) -> Result<End, StoreError> {
     let Some(first) = segments.iter().rposition(|segment| segment.start <= from) else {
         return Err(StoreError::Damaged(format!(
@@ -101,7 +113,7 @@ fn read_segment(
     from: End,
     to: Option<u64>,
     next: Option<u64>,
-    each: &mut impl FnMut(u64, u64, &Frame, &[u8]) -> Result<(), StoreError>,
+    each: &mut impl FnMut(Passed<'_>) -> Result<(), StoreError>,
 ) -> Result<End, StoreError> {
     let mut file = File::open(&segment.path)?;
     let length = fs::metadata(&segment.path)?.len();
@@ -145,7 +157,8 @@ fn read_segment(
         match found {
             Found::Record { frame, crc, length } if !chained || frame.prev == end.prev => {
                 let after = end.position + length as u64;
-                each(end.position, after, &frame, &bytes[FRAME..length])?;
+                let body = &bytes[FRAME..length];
+                each(Passed { from: end.position, to: after, frame: &frame, crc, body })?;
                 end = End { position: after, prev: crc, torn: false };
                 left -= length as u64;
                 chained = true;

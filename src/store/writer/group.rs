@@ -22,6 +22,8 @@ struct Accepted {
     to: u64,
     /// Sum of the state after it.
     sum: u64,
+    /// Its checksum.
+    crc: u32,
 }
 
 enum Answer {
@@ -156,14 +158,14 @@ impl Group {
 
     /// Makes a synced group visible.
     pub fn apply(mut self, applier: &mut Applier) -> Result<Self, StoreError> {
-        for Accepted { action, from, to, sum } in self.accepted.drain(..) {
+        for Accepted { action, from, to, sum, crc } in self.accepted.drain(..) {
             match action {
                 Action::Append { page, first, entries } => {
                     applier.append(from, page, first, entries)?;
                 }
                 Action::Change(writes) => applier.change(&writes)?,
             }
-            applier.advance(to, sum);
+            applier.advance(to, sum, crc);
         }
         Ok(self)
     }
@@ -194,6 +196,6 @@ impl Group {
         self.prev = record::put(&mut self.bytes, writer.journal.store(), from, &frame, body);
         self.sum = sum;
         let to = group + self.bytes.len() as u64;
-        self.accepted.push(Accepted { action, from, to, sum });
+        self.accepted.push(Accepted { action, from, to, sum, crc: self.prev });
     }
 }

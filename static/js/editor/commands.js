@@ -21,7 +21,7 @@ export function toggleMarker(marker) {
       const to = word ? word.to : range.to;
       const at = (/** @type {number} */ a, /** @type {number} */ b) =>
         doc.sliceString(Math.max(0, a), Math.min(doc.length, b));
-      const outside = marked(at(from - size - 1, from), at(to, to + size + 1), marker);
+      const outside = marked(at(from - size - 3, from), at(to, to + size + 3), marker);
       if (outside) {
         return {
           changes: [

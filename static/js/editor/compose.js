@@ -143,6 +143,7 @@ export async function startEditor(place) {
   takeForm(place, session, ready, fileName);
   const bar = place.toolbar;
   if (bar) part("the toolbar", () => createToolbar(bar, ready));
+  void tellForsaken(session);
   const preview = place.preview;
   const follow = preview && part("scrolling along", () => linkScrolling(ready.view, preview));
   return { session, editor: ready, follow: follow?.follow ?? (() => {}) };
@@ -283,10 +284,31 @@ function tellPeople(session, place, fileName) {
   });
 }
 
+/**
+ * Says where else edits wait for somebody to open their page.
+ * @param {Session} session
+ */
+async function tellForsaken(session) {
+  try {
+    const [path] = await session.forsakenPages();
+    if (!path) return;
+    notice(`Changes to “${path}” have not been saved yet. They are kept in this browser.`, {
+      kind: "warn",
+      id: "forsaken",
+      action: { label: "Open that page", run: () => location.assign(`/edit/${encodePath(path)}`) },
+    });
+  } catch (error) {
+    console.warn("halley: the store could not be looked through", error);
+  }
+}
+
+/** @param {string} path */
+const encodePath = (path) => path.split("/").map(encodeURIComponent).join("/");
+
 /** @param {string} path @param {Session} session */
 async function restore(path, session) {
   try {
-    const url = `/restore/${path.split("/").map(encodeURIComponent).join("/")}`;
+    const url = `/restore/${encodePath(path)}`;
     const response = await fetch(url, { method: "POST", credentials: "same-origin", redirect: "manual" });
     if (response.type !== "opaqueredirect" && !response.ok) throw new Error(`${response.status}`);
     session.retryNow();

@@ -1,7 +1,5 @@
 // Registers the service worker that lets a visited edit page open while the server is out of reach.
 
-import * as html from "../lib/html.js";
-
 /**
  * Only after the editor runs: it is worth nothing before, and must not compete with the first load.
  * @param {string} staticRoot `/static/<hash>` of this page
@@ -10,9 +8,7 @@ export async function register(staticRoot) {
   // Exists in secure contexts only (https, localhost). Elsewhere edits are kept all the same.
   if (!("serviceWorker" in navigator)) return;
   try {
-    // The page demands Trusted Types, and the one policy it names lives in lib/html.js.
-    const url = /** @type {any} */ (html).workerUrl?.("/sw.js") ?? "/sw.js";
-    await navigator.serviceWorker.register(url, { scope: "/edit/" });
+    await navigator.serviceWorker.register(workerUrl(), { scope: "/edit/" });
     const ready = await navigator.serviceWorker.ready;
     const files = performance
       .getEntriesByType("resource")
@@ -22,4 +18,11 @@ export async function register(staticRoot) {
   } catch (error) {
     console.info("halley: edit pages will not open offline:", error);
   }
+}
+
+/** The worker's address, which is always the same, in the form that the page's Trusted Types demand. */
+function workerUrl() {
+  const types = /** @type {any} */ (globalThis).trustedTypes;
+  if (!types) return "/sw.js";
+  return types.createPolicy("halley", { createScriptURL: () => "/sw.js" }).createScriptURL("");
 }

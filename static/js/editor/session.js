@@ -526,6 +526,8 @@ export class Session {
       void this.options.keeper.hold(this.page, own.client);
       await stored;
     } catch (error) {
+      // A store that takes nothing more may still forget, and what was moved must not come back from it.
+      for (const client of olds) await this.store.remove(this.page, client).catch(() => {});
       this.giveStoreUp(error);
     }
     for (const client of olds) this.options.keeper.release(this.page, client);
@@ -693,6 +695,27 @@ export class Session {
       }
       this.lookAgain(afterMs * 4);
     }, afterMs);
+  }
+
+  /**
+   * Other pages of which this browser has unsent edits that no living tab takes care of.
+   * @returns {Promise<string[]>} their paths
+   */
+  async forsakenPages() {
+    await this.local;
+    const { keeper } = this.options;
+    const paths = [];
+    for (const { page, path } of await this.store.unsentPages()) {
+      if (page === this.page) continue;
+      const { records } = await this.store.load(page);
+      for (const { client } of records.filter((record) => record.entries.length > 0)) {
+        if (!(await keeper.hold(page, client))) continue;
+        keeper.release(page, client);
+        paths.push(path);
+        break;
+      }
+    }
+    return paths;
   }
 
   /**

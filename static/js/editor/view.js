@@ -165,7 +165,7 @@ export function createView(options) {
     remoteCarets,
     caretListener(options.onMove),
     EditorView.contentAttributes.of({
-      "aria-label": options.label,
+      "aria-label": `${options.label}. Tab indents; to leave, press Escape and then Tab.`,
       spellcheck: "true",
       autocorrect: "on",
       autocapitalize: "sentences",

@@ -13,9 +13,9 @@ const REASONS = {
   no_page: "The page has been deleted",
   forbidden: "You may not write on this page",
   foreign_origin: "The server does not accept changes from this address",
-  read_only: "The server cannot store anything at the moment",
-  rate_limited: "The server asks to slow down",
-  too_many: "The server asks to slow down",
+  too_many_requests: "The server asks to slow down",
+  timed_out: "The connection is too slow for the last change",
+  internal: "Something went wrong on the server",
   busy: "The server is busy",
 };
 

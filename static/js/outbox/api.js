@@ -47,6 +47,8 @@ export class HttpError extends Error {
 /** A slow line carries a full update (160 KiB) in this time at 5 KB/s, and a dead one is noticed. */
 const TIMEOUT_MS = 15_000;
 const TIMEOUT_PER_KIB_MS = 200;
+/** Longest state vector that is asked for in an address; a longer one is the body of a POST. */
+const MAX_SV_IN_ADDRESS = 1500;
 
 /**
  * @param {{ page: number, client: string, base?: string, fetch?: typeof fetch, timeoutMs?: number }} options
@@ -108,8 +110,11 @@ export function createApi({
       ),
     doc: (sv) =>
       call(
-        `${root}/doc${sv ? `?sv=${toBase64Url(sv)}` : ""}`,
-        { method: "GET" },
+        // A state vector grows with the number of writers; proxies take 8 KiB of address at most.
+        sv && sv.length <= MAX_SV_IN_ADDRESS ? `${root}/doc?sv=${toBase64Url(sv)}` : `${root}/doc`,
+        sv && sv.length > MAX_SV_IN_ADDRESS
+          ? { method: "POST", headers: { "content-type": "application/octet-stream" }, body: /** @type {BodyInit} */ (sv) }
+          : { method: "GET" },
         "application/octet-stream",
         async (response) => ({
           bytes: new Uint8Array(await response.arrayBuffer()),

@@ -345,7 +345,7 @@ export class Outbox {
     }
     this.reached();
     const { status, code } = error;
-    if (status === 429 || status >= 500) {
+    if (status === 408 || status === 429 || status >= 500) {
       this.slow = code;
       this.wait(error.retryAfterMs);
     } else if (status === 409 && error.sv && this.rebases < MAX_REBASES && this.rebase(record, error.sv)) {

@@ -89,8 +89,9 @@ export class Cover {
    */
   judge(batch) {
     if (this.cursor === null) return APPLY;
-    if (!sameEpoch(this.cursor, batch.to) || !sameEpoch(this.cursor, batch.from)) return GAP;
+    if (!sameEpoch(this.cursor, batch.to)) return GAP;
     if (covers(this.cursor, batch.to)) return SEEN;
+    // Also when `from` is of another epoch, or missing: nothing covers it.
     if (!covers(this.cursor, batch.from)) return GAP;
     return covers(batch.from, this.floor) || batch.events.length === 0 ? APPLY : OVERLAP;
   }

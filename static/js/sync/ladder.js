@@ -142,10 +142,14 @@ export class Ladder {
     /** When a held request was last answered. */
     this.holdOkAt = -1;
     this.portal = false;
+    /** The server answered, and the answer was no. */
+    this.refused = false;
     /** @type {Verdict | null} why a lower rung is in use */
     this.verdict = null;
     /** A hello deadline has passed and the running poll decides what that means. */
     this.judging = false;
+    /** Another request failed; a beat says whether the network is gone. */
+    this.doubting = false;
     /** @type {"lumped" | "late" | null} how the plain try failed its proof */
     this.failedHow = null;
     /** @type {string | null} a head that the stream has yet to reach */

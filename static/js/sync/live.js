@@ -116,7 +116,7 @@ export function createLive(options) {
     fetch: request,
     clock,
     timing,
-    state: () => ({ cursor: cover.cursor, rung: shown.rung === "off" ? "poll" : shown.rung, intervalMs: shown.intervalMs || timing.pollAlone }),
+    state: () => ({ cursor: cover.cursor, rung: shown.rung === "off" ? "poll" : shown.rung, intervalMs: leaseMs() }),
     beacon: env?.navigator?.sendBeacon ? (url, body) => env.navigator.sendBeacon(url, body) : undefined,
     onBeat: (ok, answer, here) => {
       tell({ type: "beat", ok, head: answer?.head ?? null });
@@ -127,6 +127,12 @@ export function createLive(options) {
       }
     },
   });
+
+  /** How long the server may wait for the next sign of life on this rung. @returns {number} ms */
+  function leaseMs() {
+    if (shown.rung === "hold") return timing.hold;
+    return shown.intervalMs || timing.pollAlone;
+  }
 
   /** @param {string} name @param {any} value @returns {any[]} what the handlers returned */
   function emit(name, value) {

@@ -33,6 +33,11 @@ export const SENTENCES = {
   [OFFLINE]: "The server cannot be reached. The page keeps trying.",
 };
 
+/** Answers that mean no, not "not now": the page is gone, or rights are. @param {number | undefined} status */
+export function isRefusal(status) {
+  return status === 401 || status === 403 || status === 404 || status === 410;
+}
+
 /**
  * Why a lower rung is in use.
  * @param {VerdictKind} kind

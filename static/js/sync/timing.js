@@ -63,6 +63,8 @@ export const TIMING = {
   heartbeatSlack: 4000,
   backoffBase: 500,
   backoffMax: 30000,
+  /** Ours: least time offline before another request's success brings the next try forward. */
+  retrySooner: 2000,
   /** A connection that lasted this long is stable. */
   stable: 60000,
   /** How long a verdict is remembered. */

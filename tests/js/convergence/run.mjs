@@ -128,6 +128,11 @@ class Browser {
     });
     live.on("reset", () => session.resync());
     live.on("status", () => session.retryNow());
+    const report = session.report.bind(session);
+    session.report = (kind, detail) => {
+      this.problems.push(`reported ${kind}: ${detail}`);
+      return report(kind, detail);
+    };
     session.on("aside", ({ why }) => this.problems.push(`offered as a copy: ${why}`));
     live.start();
     const started = session.start();
@@ -146,6 +151,11 @@ class Browser {
   close() {
     this.live.stop();
     this.session.stop();
+  }
+
+  /** More text at once than the server takes in one update. */
+  paste() {
+    this.session.text?.insert(0, `<${this.name}${(this.typed += 1)}>${"pasted 😀 ".repeat(30_000)}`);
   }
 
   /** Something a person may do: type, delete, replace, edit several places at once. */
@@ -197,10 +207,13 @@ async function run(seed, makeServer) {
   try {
     await Promise.all(browsers.map((browser) => browser.open()));
     const steps = 15 + rng.below(40);
+    // One run in eight pastes more than fits into one update.
+    const pasteAt = rng.chance(0.125) ? rng.below(steps) : -1;
     for (let step = 0; step < steps; step += 1) {
       const browser = rng.pick(browsers);
       const dice = rng.next();
-      if (dice < 0.8) browser.edit();
+      if (step === pasteAt) browser.paste();
+      else if (dice < 0.8) browser.edit();
       else if (dice < 0.86) browser.live.choose(rng.pick(RUNGS));
       else if (dice < 0.9) browser.net.offline = !browser.net.offline;
       else if (dice < 0.93) {

@@ -89,6 +89,7 @@ export class FakeServer {
     if (fault.blackhole) return new Promise(() => {});
     if (fault.portal) return new Response("<html>sign in</html>", { status: 200, headers: { "content-type": "text/html" } });
     if (fault.unready) return new Response("busy", { status: 503, headers: { "retry-after": String(fault.unready) } });
+    if (fault.refuse) return this.json({ error: { code: "no_page", message: "None." } }, fault.refuse);
     if (request.mode === "stream") return this.stream(request, signal);
     if (request.mode === "hold" || request.mode === "poll") return this.asked(request, signal);
     if (request.mode === "beat") {

@@ -6,9 +6,9 @@
 
 import { covers } from "../cursor.js";
 import { CHECKING, CONNECTING, HOLD, OFF, OFFLINE, POLL, STREAM } from "../states.js";
-import { check, clearAhead, takeBeat } from "./faults.js";
+import { check, clearAhead, doubt, takeBeat } from "./faults.js";
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
-import { active, connect, enter, goOffline, heard, retryNow } from "./rungs.js";
+import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
 import { candidates, close, closeAll, closeHold, failProof, helloMissing, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -83,7 +83,7 @@ export function take(ladder, input) {
       takeOnline(ladder);
       break;
     case "offline":
-      if (ladder.mode === STREAM) check(ladder);
+      if (ladder.mode === STREAM) doubt(ladder);
       else if (ladder.mode === HOLD || ladder.mode === POLL) pollNow(ladder);
       break;
     case "hidden":
@@ -97,11 +97,11 @@ export function take(ladder, input) {
       active(ladder);
       break;
     case "heard":
-      heard(ladder);
-      if (ladder.mode === OFFLINE) retryNow(ladder);
+      if (ladder.mode === OFFLINE) retrySooner(ladder);
+      else heard(ladder);
       break;
     case "failed":
-      if (ladder.mode === STREAM) check(ladder);
+      if (ladder.mode === STREAM) doubt(ladder);
       else if (ladder.mode === HOLD || ladder.mode === POLL) pollNow(ladder);
       break;
     case "company": {
@@ -232,7 +232,7 @@ export function fire(ladder, name) {
       if (ladder.mode === STREAM) check(ladder);
       break;
     case "check":
-      if (ladder.mode === CHECKING) goOffline(ladder);
+      if (ladder.mode === CHECKING || ladder.doubting) goOffline(ladder);
       break;
     case "ahead":
       if (ladder.mode === STREAM && ladder.aheadTarget) {

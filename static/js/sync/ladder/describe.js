@@ -3,7 +3,7 @@
  * @module
  */
 
-import { CONNECTING, HOLD, OFF, POLL, SENTENCES, STREAM, verdictSentence } from "../states.js";
+import { CONNECTING, HOLD, OFF, OFFLINE, POLL, SENTENCES, STREAM, verdictSentence } from "../states.js";
 import { interval } from "./requests.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -11,6 +11,7 @@ import { interval } from "./requests.js";
 
 const CHOSEN = "You chose this.";
 const PORTAL = "The network answers with a page of its own. It may want you to sign in.";
+const REFUSED = "The server gives no live updates for this page. It may have been deleted, or your rights have changed.";
 
 /**
  * @param {Ladder} ladder
@@ -21,6 +22,10 @@ export function describe(ladder) {
   /** @param {string} sentence */
   const say = (sentence) => (why ? `${sentence} ${why}` : sentence);
   if (ladder.mode === OFF) return { state: "off", rung: "off", reason: say(SENTENCES.off), intervalMs: 0 };
+  if (ladder.mode === OFFLINE && ladder.refused) return { state: "off", rung: "off", reason: REFUSED, intervalMs: 0 };
+  if (ladder.mode === OFFLINE && ladder.silentSince === null) {
+    return { state: "connecting", rung: "stream", reason: "The server answers, but brings no news yet. Trying again.", intervalMs: 0 };
+  }
   if (ladder.silentSince !== null) {
     const wanted = ladder.forced ?? (ladder.verdict ? ladder.verdict.rung : "stream");
     if (ladder.portal) return { state: "offline", rung: wanted, reason: PORTAL, intervalMs: 0 };

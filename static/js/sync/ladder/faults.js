@@ -7,7 +7,7 @@ import { covers } from "../cursor.js";
 import { CHECKING, HOLD, OFFLINE, POLL, STREAM } from "../states.js";
 import { shadowFailed } from "./around.js";
 import { pollNow, schedulePoll, sendHold } from "./requests.js";
-import { connect, enter, goOffline, heard, lower, retryNow } from "./rungs.js";
+import { connect, enter, goOffline, heard, lower, retrySooner } from "./rungs.js";
 import { candidates, close, closeStreams } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -50,8 +50,21 @@ export function cached(ladder, stream) {
  * @param {Ladder} ladder
  */
 export function check(ladder) {
+  ladder.doubting = false;
   enter(ladder, CHECKING);
   ladder.timers.delete("watchdog");
+  ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
+  ladder.out.push({ do: "beat", timeoutMs: ladder.timing.beatTimeout });
+}
+
+/**
+ * Something else failed while the stream seems well: ask, without calling the
+ * stream mute when there is an answer.
+ * @param {Ladder} ladder
+ */
+export function doubt(ladder) {
+  if (ladder.doubting) return;
+  ladder.doubting = true;
   ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
   ladder.out.push({ do: "beat", timeoutMs: ladder.timing.beatTimeout });
 }
@@ -81,9 +94,18 @@ export function takeBeat(ladder, ok, head) {
     else goOffline(ladder);
     return;
   }
+  if (ladder.doubting) {
+    ladder.doubting = false;
+    ladder.timers.delete("check");
+    if (!ok && ladder.mode === STREAM) return goOffline(ladder);
+  }
   if (!ok) return;
+  if (ladder.mode === OFFLINE) {
+    // A refusal is an answer, but no reason to try sooner.
+    if (head) retrySooner(ladder);
+    return;
+  }
   heard(ladder);
-  if (ladder.mode === OFFLINE) return retryNow(ladder);
   if (ladder.mode === STREAM && head && !ladder.aheadTarget && !covers(ladder.cursor, head)) {
     ladder.aheadTarget = head;
     ladder.timers.set("ahead", ladder.now + ladder.timing.ahead);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CONNECTING, HOLD, OFFLINE, POLL, STREAM } from "../states.js";
+import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js";
 import { scheduleShadow } from "./around.js";
 import { cached, check, clearAhead, lowerForCuts, mute, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
@@ -126,6 +126,7 @@ export function pollFailed(ladder, input) {
     if (ladder.mode !== CONNECTING) return cached(ladder, null);
   }
   if (input.kind === "type") ladder.portal = true;
+  ladder.refused = input.kind === "status" && isRefusal(input.status);
   switch (ladder.mode) {
     case CONNECTING:
       ladder.log.takeBackCut();

@@ -63,7 +63,10 @@ export function choose(ladder, forced) {
  * @param {Mode} mode
  */
 export function enter(ladder, mode) {
-  if (mode !== ladder.mode) ladder.modeAt = ladder.now;
+  if (mode !== ladder.mode) {
+    ladder.modeAt = ladder.now;
+    ladder.doubting = false;
+  }
   ladder.mode = mode;
 }
 
@@ -152,6 +155,7 @@ export function goOffline(ladder) {
   const scheduled = ladder.mode === CONNECTING ? ladder.timers.get("reopen") : undefined;
   closeAll(ladder);
   ladder.timers.clear();
+  ladder.doubting = false;
   ladder.judging = false;
   clearAhead(ladder);
   if (ladder.silentSince === null) ladder.silentSince = ladder.lastHeard || ladder.now;
@@ -170,12 +174,27 @@ export function retryNow(ladder) {
 }
 
 /**
+ * Some other request has reached the server: try soon, but not in a loop where
+ * only that other kind of request passes.
+ * @param {Ladder} ladder
+ */
+export function retrySooner(ladder) {
+  const refused = ladder.refused;
+  heard(ladder);
+  ladder.refused = refused;
+  const at = Math.max(ladder.notBefore, ladder.modeAt + ladder.timing.retrySooner, ladder.now);
+  if (at < (ladder.timers.get("reopen") ?? 0)) ladder.timers.set("reopen", at);
+}
+
+/**
  * When to try again after a fault, counting the fault.
  * @param {Ladder} ladder
  * @returns {number}
  */
 export function backoff(ladder) {
-  const most = Math.min(ladder.timing.backoffMax, ladder.timing.backoffBase * 2 ** Math.min(ladder.failures, 16));
+  const grown = ladder.timing.backoffBase * 2 ** Math.min(ladder.failures, 16);
+  // Who was told no asks again seldom.
+  const most = ladder.refused ? ladder.timing.backoffMax : Math.min(ladder.timing.backoffMax, grown);
   ladder.failures += 1;
   ladder.timers.delete("stable");
   return Math.max(ladder.now + ladder.random() * most, ladder.notBefore);
@@ -186,6 +205,7 @@ export function heard(ladder) {
   ladder.lastHeard = ladder.now;
   ladder.silentSince = null;
   ladder.portal = false;
+  ladder.refused = false;
 }
 
 /** @param {Ladder} ladder */

@@ -1,0 +1,593 @@
+//! What the store holds after crashes, damage and full disks.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
+mod store_support;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use halley::page::{PageId, Revision};
+use halley::store::{Change, Expect, Options, Store, StoreError, Table};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use store_support::{Model, copy, copy_all, entry, journal, noise, open, options, read_all, used};
+
+fn seed() -> u64 {
+    let seed = std::env::var("HALLEY_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| rand::rng().random());
+    println!("seed {seed} (HALLEY_SEED repeats it)");
+    seed
+}
+
+#[tokio::test]
+async fn everything_is_there_after_closing_and_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    let store = open(dir.path());
+    model.fill(&store, 1, 3).await;
+    model.check(&store, "running");
+    let crashed = copy(dir.path());
+    store.close().unwrap();
+    assert!(matches!(store.get(Table::Meta, b"large"), Err(StoreError::Stopped)));
+    assert!(matches!(store.append(PageId(1), vec![]).await, Err(StoreError::Stopped)));
+
+    let mut store = open(dir.path());
+    model.check(&store, "closed and opened");
+    assert_eq!(store.health().recovered, None);
+    let mut other = model.clone();
+    other.fill(&store, 2, 4).await;
+    drop(store);
+    store = open(dir.path());
+    other.check(&store, "dropped and opened");
+
+    // Replaying is repeatable: crash, open, crash before anything is marked, open.
+    let again = open(crashed.path());
+    model.check(&again, "crashed and opened");
+    let twice = copy(crashed.path());
+    let again = open(twice.path());
+    model.check(&again, "crashed twice");
+    assert_eq!(again.health().recovered, None);
+    model.fill(&again, 5, 2).await;
+    let thrice = copy(twice.path());
+    model.check(&open(thrice.path()), "crashed three times");
+}
+
+#[tokio::test]
+async fn many_short_lives_leave_a_journal_that_reads_from_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    for life in 0..6 {
+        let store = open(dir.path());
+        model.check(&store, &format!("life {life}"));
+        assert_eq!(store.health().recovered, None, "life {life}");
+        if life % 2 == 0 {
+            model.append(&store, 1, vec![entry(life, 10)]).await;
+        }
+    }
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    model.check(&open(dir.path()), "replayed from the beginning");
+}
+
+#[tokio::test]
+async fn ten_thousand_small_appends_come_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut expected = Vec::new();
+    for batch in 0..100 {
+        let entries: Vec<_> = (0..100).map(|n| entry(batch * 100 + n, 24)).collect();
+        expected.extend(entries.clone());
+        store.append(PageId(1), entries).await.unwrap();
+    }
+    for limit in [1, 500, 7_777, usize::MAX] {
+        let after = if limit == 1 { 9_700 } else { 0 };
+        let mut all = Vec::new();
+        loop {
+            let from = Revision(after + all.len() as u64);
+            let some = store.read_log(PageId(1), from, limit).unwrap();
+            if some.is_empty() {
+                break;
+            }
+            all.extend(some.into_iter().map(|(_, entry)| entry));
+        }
+        assert!(all == expected[after as usize..], "limit {limit}");
+    }
+    assert!(store.stats().tail_bytes < 20_000);
+    drop(store);
+    let store = open(dir.path());
+    assert!(read_all(&store, 1, 50_000) == expected);
+    assert_eq!(store.read_log(PageId(1), Revision(10_000), 1).unwrap(), []);
+    assert_eq!(store.read_log(PageId(1), Revision(99_999), 1).unwrap(), []);
+    assert_eq!(store.read_log(PageId(2), Revision(0), 1).unwrap(), []);
+}
+
+#[tokio::test]
+async fn values_of_every_size_are_kept_listed_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    for size in [0, 1, 3_999, 4_000, 4_001, 8_000, 100_000, 1 << 20] {
+        let key = format!("k{size:08}");
+        model.set(&store, Table::Pages, key.as_bytes(), Some(noise(size as u64, size))).await;
+    }
+    for round in 0..3 {
+        model.set(&store, Table::Pages, b"k00008000", Some(noise(round, 9_000))).await;
+    }
+    model.check(&store, "written");
+    let keys: Vec<_> = store
+        .list(Table::Pages, b"k00", Some(b"k00004000"), 2)
+        .unwrap()
+        .into_iter()
+        .map(|(key, _)| String::from_utf8(key).unwrap())
+        .collect();
+    assert_eq!(keys, ["k00004001", "k00008000"]);
+    assert_eq!(store.list(Table::Pages, b"x", None, 9).unwrap(), []);
+    let change = |key: Vec<u8>, size: usize| Change {
+        table: Table::Pages,
+        key,
+        expect: Expect::Anything,
+        value: Some(vec![1; size]),
+    };
+    let large = store.change(vec![change(b"k".to_vec(), (1 << 20) + 1)]).await;
+    assert!(matches!(large, Err(StoreError::TooLarge)));
+    let long = store.change(vec![change(vec![b'k'; 1_025], 1)]).await;
+    assert!(matches!(long, Err(StoreError::TooLarge)));
+    let huge = store.append(PageId(1), vec![entry(1, 17 << 20)]).await;
+    assert!(matches!(huge, Err(StoreError::TooLarge)));
+    drop(store);
+    let store = open(dir.path());
+    model.check(&store, "opened");
+    for size in [8_000, 1 << 20] {
+        model.set(&store, Table::Pages, format!("k{size:08}").as_bytes(), None).await;
+    }
+    drop(store);
+    model.check(&open(dir.path()), "removed");
+}
+
+#[tokio::test]
+async fn a_torn_last_record_is_dropped_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    model.append(&store, 1, vec![entry(1, 40), entry(2, 10)]).await;
+    model.set(&store, Table::Names, b"home", Some(b"1".to_vec())).await;
+    let before = used(&fs::read(&journal(dir.path())[0]).unwrap());
+    store.append(PageId(1), vec![entry(3, 5)]).await.unwrap();
+    let crashed = copy(dir.path());
+    let file = journal(crashed.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let end = used(&whole);
+    assert!(end > before + 20 && end < before + 200);
+    for cut in before..end {
+        let torn = copy(crashed.path());
+        let path = torn.path().join("journal").join(file.file_name().unwrap());
+        let mut bytes = whole.clone();
+        match cut % 3 {
+            0 => bytes.truncate(cut),
+            1 => bytes[cut..].fill(0),
+            // Its beginning is missing, its end is there.
+            _ => bytes[before..=cut].fill(0),
+        }
+        fs::write(&path, bytes).unwrap();
+        let store = open(torn.path());
+        model.check(&store, &format!("cut at {cut} of {before}..{end}"));
+        let mut after = model.clone();
+        after.append(&store, 1, vec![entry(9, 5)]).await;
+        let again = copy(torn.path());
+        after.check(&open(again.path()), "written on behind the cut");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_journal_is_refused_or_healed_but_never_read() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    for number in 0..200 {
+        model.append(&store, number % 3, vec![entry(number, 50)]).await;
+    }
+    let crashed = copy(dir.path());
+    let file = journal(crashed.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    // The last record of all cannot be told from a torn one, so it is left out.
+    let end = used(&whole) - 200;
+    for _ in 0..40 {
+        let (at, bit) = (rng.random_range(0..end), rng.random_range(0..8));
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << bit;
+        fs::write(&file, bytes).unwrap();
+        match Store::open(crashed.path(), options()) {
+            Err(StoreError::Damaged(text)) => assert!(text.contains("journal"), "{text}"),
+            Err(other) => panic!("byte {at}: {other}"),
+            Ok(_) => panic!("byte {at} bit {bit} was not noticed"),
+        }
+    }
+    fs::write(&file, whole).unwrap();
+    model.check(&open(crashed.path()), "the file put back");
+
+    // The same damage where all is in the records already: nothing is lost, so it is healed.
+    drop(store);
+    let file = journal(dir.path()).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[end / 2] ^= 4;
+    fs::write(&file, bytes).unwrap();
+    let store = open(dir.path());
+    assert!(store.health().recovered.unwrap().contains("journal"));
+    model.check(&store, "healed");
+    store.checkpoint().await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.health().recovered, None);
+    model.check(&store, "healed and opened");
+}
+
+/// Damages sled in one way.
+type Damage = (&'static str, fn(&Path, &mut StdRng));
+
+const DAMAGES: &[Damage] = &[
+    ("all of it removed", |sled, _| fs::remove_dir_all(sled).unwrap()),
+    ("cut in half", |sled, _| {
+        let file = OpenOptions::new().write(true).open(sled.join("db")).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length / 2).unwrap();
+    }),
+    ("emptied", |sled, _| fs::write(sled.join("db"), b"").unwrap()),
+    ("db removed", |sled, _| fs::remove_file(sled.join("db")).unwrap()),
+    ("conf is noise", |sled, rng| fs::write(sled.join("conf"), noise(rng.random(), 62)).unwrap()),
+    ("empty snapshot", |sled, _| fs::write(sled.join("snap.0000000000009999"), b"").unwrap()),
+    ("noise snapshot", |sled, rng| {
+        fs::write(sled.join("snap.0000000000009999"), noise(rng.random(), 500)).unwrap();
+    }),
+    ("unfinished snapshot", |sled, _| {
+        fs::write(sled.join("snap.0000000000009999.generating"), b"x").unwrap();
+    }),
+    ("a piece zeroed", |sled, rng| flip(&sled.join("db"), rng, |bytes| bytes.fill(0), 4096)),
+    ("bytes flipped", |sled, rng| {
+        flip(&sled.join("db"), rng, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55), 4);
+    }),
+];
+
+fn flip(path: &Path, rng: &mut StdRng, change: fn(&mut [u8]), length: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let at = written[rng.random_range(0..written.len())];
+    let end = bytes.len().min(at + length);
+    change(&mut bytes[at..end]);
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn whatever_happens_to_sled_nothing_is_lost() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    model.fill(&store, 1, 3).await;
+    let whole_journal = (copy(dir.path()), model.clone());
+    store.checkpoint().await.unwrap();
+    model.fill(&store, 2, 4).await;
+    let kept = (copy(dir.path()), model.clone());
+    drop(store);
+    let closed = (copy(dir.path()), model.clone());
+    assert!(
+        !journal(closed.0.path())[0].ends_with("0000000000000000.journal"),
+        "the journal was not cut behind the checkpoint"
+    );
+    let (mut rebuilt, mut untouched) = (0, 0);
+    for (state, (dir, model)) in
+        [("whole journal", whole_journal), ("checkpoint", kept), ("closed", closed)]
+    {
+        for (name, damage) in DAMAGES {
+            let rounds = if *name == "bytes flipped" { 12 } else { 1 };
+            for _ in 0..rounds {
+                let broken = copy(dir.path());
+                damage(&broken.path().join("sled"), &mut rng);
+                let store = open(broken.path());
+                model.check(&store, &format!("{state}, {name}"));
+                match store.health().recovered {
+                    Some(_) => rebuilt += 1,
+                    None => untouched += 1,
+                }
+                drop(store);
+                let store = open(broken.path());
+                assert_eq!(store.health().recovered, None);
+                model.check(&store, &format!("{state}, {name}, opened again"));
+            }
+        }
+    }
+    println!("{rebuilt} rebuilt, {untouched} opened as they were");
+    assert!(rebuilt > 10);
+}
+
+#[tokio::test]
+async fn a_store_never_starts_empty_or_with_less_than_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    model.fill(&store, 1, 2).await;
+    store.checkpoint().await.unwrap();
+    model.fill(&store, 2, 2).await;
+    drop(store);
+    let refused = |change: &dyn Fn(&Path), what: &str| {
+        let broken = copy(dir.path());
+        change(broken.path());
+        match Store::open(broken.path(), options()) {
+            Err(StoreError::Damaged(text)) => println!("{what}: {text}"),
+            Err(other) => panic!("{what}: {other}"),
+            Ok(_) => panic!("{what}: opened"),
+        }
+        assert!(!broken.path().join("sled.new").exists());
+    };
+    refused(&|dir| fs::remove_dir_all(dir.join("journal")).unwrap(), "no journal");
+    refused(&|dir| fs::remove_file(journal(dir).pop().unwrap()).unwrap(), "no journal file");
+    refused(&|dir| fs::remove_file(dir.join("format")).unwrap(), "no format");
+    refused(&|dir| fs::write(dir.join("format"), "x").unwrap(), "noise in format");
+    refused(
+        &|dir| {
+            fs::remove_dir_all(dir.join("sled")).unwrap();
+            fs::remove_dir_all(dir.join("checkpoints")).unwrap();
+        },
+        "neither sled nor checkpoint",
+    );
+    refused(
+        &|dir| {
+            fs::remove_dir_all(dir.join("sled")).unwrap();
+            for file in fs::read_dir(dir.join("checkpoints")).unwrap() {
+                let path = file.unwrap().path();
+                let mut bytes = fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+        },
+        "no sled and a flipped checkpoint",
+    );
+    model.check(&open(dir.path()), "the original");
+}
+
+#[tokio::test]
+async fn a_checkpoint_taken_while_writing_goes_on_is_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    // The smallest threshold: checkpoints follow one another by themselves.
+    let options = Options { checkpoint_bytes: 200_000, ..options() };
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let mut model = Model::default();
+    for salt in 1..12 {
+        model.fill(&store, salt, 5).await;
+    }
+    store.checkpoint().await.unwrap();
+    model.fill(&store, 50, 5).await;
+    assert!(!journal(dir.path())[0].ends_with("0000000000000000.journal"));
+    let crashed = copy(dir.path());
+    fs::remove_dir_all(crashed.path().join("sled")).unwrap();
+    let rebuilt = Store::open(crashed.path(), options).unwrap();
+    assert!(rebuilt.health().recovered.unwrap().contains("checkpoint"));
+    model.check(&rebuilt, "from the checkpoint");
+}
+
+#[tokio::test]
+async fn a_second_store_and_a_newer_format_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(matches!(Store::open(dir.path(), options()), Err(StoreError::Locked)));
+    let clone = store.clone();
+    drop(store);
+    assert!(matches!(Store::open(dir.path(), options()), Err(StoreError::Locked)));
+    clone.close().unwrap();
+    let store = open(dir.path());
+    store.close().unwrap();
+    store.close().unwrap();
+    let format = fs::read_to_string(dir.path().join("format")).unwrap();
+    fs::write(dir.path().join("format"), format.replacen(" 1 ", " 7 ", 1)).unwrap();
+    assert!(matches!(
+        Store::open(dir.path(), options()),
+        Err(StoreError::TooNew { found: 7, known: 1 })
+    ));
+    fs::write(dir.path().join("format"), format).unwrap();
+    drop(open(dir.path()));
+}
+
+#[tokio::test]
+async fn snapshots_survive_and_thin_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let page = PageId(3);
+    for revision in 1..=40_u64 {
+        store.append(page, vec![entry(revision, 10)]).await.unwrap();
+        store.save_snapshot(page, Revision(revision), noise(revision, 30_000)).await.unwrap();
+    }
+    let check = |store: &Store| {
+        let state = |at| store.snapshot_at(page, Revision(at)).unwrap();
+        assert_eq!(state(40), Some((Revision(40), noise(40, 30_000))));
+        assert_eq!(state(39), Some((Revision(39), noise(39, 30_000))));
+        assert_eq!(state(u64::MAX).unwrap().0, Revision(40));
+        let (old, bytes) = state(20).unwrap();
+        assert!(old.0 <= 20 && bytes == noise(old.0, 30_000));
+        assert_eq!(state(0), None);
+        assert_eq!(store.snapshot_at(PageId(4), Revision(9)).unwrap(), None);
+    };
+    check(&store);
+    drop(store);
+    check(&open(dir.path()));
+}
+
+/// Takes the small file system away again.
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+/// A small file system in memory, or `None` (and a line) where that is not allowed.
+fn mount<'a>(at: &'a Path, size: &str) -> Option<Unmount<'a>> {
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", size, "halley-test"])
+        .arg(at)
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        println!("skipped: this user may not mount a tmpfs");
+        return None;
+    }
+    Some(Unmount(at))
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_goes_on_when_there_is_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_unmount) = mount(dir.path(), "size=24m") else { return };
+    let data = dir.path().join("data");
+    // No floor: the file system itself says no, at the growth of the journal.
+    for floor in [0, 6 << 20] {
+        let options = Options { free_floor_bytes: floor, ..options() };
+        let ballast = dir.path().join("ballast");
+        let store = Store::open(&data, options.clone()).unwrap();
+        let page = PageId(floor + 1);
+        store.append(page, vec![entry(1, 100)]).await.unwrap();
+        fs::write(&ballast, vec![1; if floor == 0 { 15 << 20 } else { 10 << 20 }]).unwrap();
+        let mut acked = 1;
+        let refused = loop {
+            match store.append(page, vec![entry(acked, 60_000)]).await {
+                Ok(revision) => acked = revision.0,
+                Err(error) => break error,
+            }
+            assert!(acked < 1_000);
+        };
+        println!("floor {floor}: {acked} acknowledged, then: {refused}");
+        // Without a floor sled may be the one that finds no space; then the store has stopped.
+        assert!(floor == 0 || matches!(refused, StoreError::DiskFull), "{refused}");
+        if matches!(refused, StoreError::DiskFull) {
+            assert_eq!(read_all(&store, page.0, 1 << 20).len() as u64, acked);
+        }
+        if floor > 0 {
+            assert!(store.health().read_only.is_some());
+            fs::remove_file(&ballast).unwrap();
+            while store.health().read_only.is_some() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            assert_eq!(store.append(page, vec![entry(0, 10)]).await.unwrap().0, acked + 1);
+            acked += 1;
+        }
+        let _ = store.close();
+        drop(store);
+        let _ = fs::remove_file(&ballast);
+        let store = Store::open(&data, options).unwrap();
+        assert!(read_all(&store, page.0, 1 << 20).len() as u64 >= acked);
+        drop(store);
+        fs::remove_dir_all(&data).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_opens_on_a_disk_without_any_space_by_giving_up_its_reserve() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_unmount) = mount(dir.path(), "size=128m") else { return };
+    let data = dir.path().join("data");
+    let options = Options { reserve_bytes: 64 << 20, ..options() };
+    let store = Store::open(&data, options.clone()).unwrap();
+    let mut model = Model::default();
+    model.fill(&store, 1, 2).await;
+    let reserve = data.join("reserve");
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), 2 << 20);
+    // As after a crash: sled is behind and has to write when it is opened.
+    let crashed = copy(&data);
+    drop(store);
+    copy_all(crashed.path(), &data);
+    let mut ballast = fs::File::create(dir.path().join("ballast")).unwrap();
+    while ballast.write_all(&[1; 4096]).is_ok() {}
+    let store = Store::open(&data, options).unwrap();
+    assert!(!reserve.exists());
+    model.check(&store, "opened on a full disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_operations_agree_with_a_model_across_crashes() {
+    let seed = seed();
+    for round in 0..4 {
+        let mut rng = StdRng::seed_from_u64(seed ^ round);
+        let mut dir = tempfile::tempdir().unwrap();
+        // Checkpoints by themselves would cut the journal under a copy that runs beside them.
+        let moving_copies = round % 2 == 1;
+        let checkpoint_bytes = if moving_copies { 1 << 40 } else { 300_000 };
+        let options = Options { checkpoint_bytes, ..options() };
+        let mut store = Store::open(dir.path(), options.clone()).unwrap();
+        let mut model = Model::default();
+        for step in 0..400 {
+            let context = format!("seed {seed} round {round} step {step}");
+            match rng.random_range(0..100) {
+                0..50 => {
+                    let count = rng.random_range(1..5);
+                    let size = if rng.random_ratio(1, 20) { 20_000 } else { 40 };
+                    let entries = (0..count)
+                        .map(|_| entry(rng.random_range(0..9999), rng.random_range(0..size)))
+                        .collect();
+                    model.append(&store, rng.random_range(0..6), entries).await;
+                }
+                50..85 => {
+                    let table = store_support::TABLES[rng.random_range(0..5)];
+                    let key = vec![rng.random_range(0..12_u8); rng.random_range(1..4)];
+                    let size = if rng.random_ratio(1, 10) { 30_000 } else { 300 };
+                    let value = rng
+                        .random_ratio(3, 4)
+                        .then(|| noise(rng.random(), rng.random_range(0..size)));
+                    model.set(&store, table, &key, value).await;
+                }
+                85..88 => {
+                    let (page, revision) = (rng.random_range(0..6), rng.random_range(1..50));
+                    let state = noise(revision, rng.random_range(0..60_000));
+                    store.save_snapshot(PageId(page), Revision(revision), state).await.unwrap();
+                }
+                88..90 => store.checkpoint().await.unwrap(),
+                90..94 => {
+                    drop(store);
+                    store = Store::open(dir.path(), options.clone()).unwrap();
+                    model.check(&store, &context);
+                }
+                94..98 => {
+                    let crashed = copy(dir.path());
+                    drop(store);
+                    dir = crashed;
+                    store = Store::open(dir.path(), options.clone()).unwrap();
+                    model.check(&store, &context);
+                }
+                _ if !moving_copies => {}
+                _ => {
+                    // A copy while nobody stands still: records first, journal after.
+                    let page = PageId(1_000 + step);
+                    let writing = store.clone();
+                    let task = tokio::spawn(async move {
+                        for number in 0..200 {
+                            writing.append(page, vec![entry(number, 100)]).await.unwrap();
+                        }
+                    });
+                    let from = dir.path().to_owned();
+                    let crashed = tokio::task::spawn_blocking(move || copy(&from)).await.unwrap();
+                    task.await.unwrap();
+                    drop(store);
+                    dir = crashed;
+                    store = Store::open(dir.path(), options.clone()).unwrap();
+                    model.check(&store, &context);
+                    let log = read_all(&store, page.0, 1 << 20);
+                    let expected: Vec<_> =
+                        (0..log.len() as u64).map(|number| entry(number, 100)).collect();
+                    assert!(log == expected, "{context}: the running log");
+                    model.logs.insert(page.0, log);
+                    if model.logs[&page.0].is_empty() {
+                        model.logs.remove(&page.0);
+                    }
+                }
+            }
+        }
+        drop(store);
+        let away = tempfile::tempdir().unwrap();
+        copy_all(dir.path(), away.path());
+        fs::remove_dir_all(away.path().join("sled")).unwrap();
+        let store = Store::open(away.path(), options).unwrap();
+        model.check(&store, &format!("seed {seed} round {round}: without sled at the end"));
+    }
+}
