@@ -20,8 +20,11 @@ describe('typing without a server', () => {
     server = await startServer()
   })
   afterEach(async () => {
-    await people.leave()
-    await server.stop()
+    try {
+      await people.leave()
+    } finally {
+      await server.stop()
+    }
   })
   after(() => people?.close())
 
