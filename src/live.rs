@@ -621,7 +621,7 @@ mod tests {
         live.tidy().await;
         assert_eq!(live.rooms().len(), 0, "nobody uses it");
         let view = live.view(page.id).await.expect("opens again");
-        assert_eq!((&*view.text, view.text_revision), (&*text, Revision(1)));
+        assert_eq!((&*view.text, view.revision), (&*text, Revision(1)));
         live.close().await;
     }
 }
