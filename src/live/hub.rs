@@ -272,20 +272,19 @@ impl Listener {
         &self.hub
     }
 
-    /// Ready when something is after `cursor`, when it cannot be served, or when the process
-    /// drains.
+    /// Ready when something is after `cursor`, when the cursor cannot be served (a reset is due
+    /// then, and nothing would ever come after it), or when the process drains.
     ///
     /// The wake-up is registered before the look, so nothing falls between.
     pub fn poll_after(&self, cursor: Cursor, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
         let inner = self.hub.read_lock();
-        let seq = cursor.seq;
         let news = cursor.epoch != self.hub.epoch
-            || seq > inner.head
+            || cursor.seq > inner.head
             || self
                 .topics
                 .iter()
-                .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > seq));
+                .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > cursor.seq));
         if news || self.hub.is_draining() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -382,8 +381,8 @@ mod tests {
     #[tokio::test]
     async fn a_listener_is_woken_by_its_topics_and_by_the_end() {
         let hub = Hub::new();
+        let (start, second) = (hub.cursor(0), hub.cursor(2));
         let listener = hub.listen(vec![A]);
-        let start = hub.head();
         let waiting = tokio::spawn(async move {
             listener.after(start).await;
             listener
@@ -395,8 +394,7 @@ mod tests {
         hub.publish(A, event(2));
         let listener = waiting.await.expect("woken");
         assert_eq!(hub.listeners(A), 1);
-        let head = hub.head();
-        let waiting = tokio::spawn(async move { listener.after(head).await });
+        let waiting = tokio::spawn(async move { listener.after(second).await });
         tokio::task::yield_now().await;
         hub.drain();
         waiting.await.expect("woken by the end");

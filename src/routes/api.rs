@@ -84,7 +84,7 @@ async fn get_page(
     let (text, revision) = match rev.map(parse_revision).transpose()? {
         None => {
             let now = live.view(page.id).await?;
-            (now.text, now.text_revision)
+            (now.text, now.revision)
         }
         Some(rev) => (live.text_at(page.id, rev).await?.ok_or(Kind::NoRevision)?, rev),
     };

@@ -61,14 +61,14 @@ async fn form(
     let mut view = EditView {
         page: PageView::new(page, now.revision),
         text: now.text.to_string(),
-        base: now.text_revision,
+        base: now.revision,
         blocks: blocks(&now.rendered),
         conflict_note: None,
     };
     let mut status = Status::Ok;
     if let Some(unsaved) = unsaved {
         unsaved.text.clone_into(&mut view.text);
-        view.base = unsaved.base.unwrap_or(now.text_revision);
+        view.base = unsaved.base.unwrap_or(now.revision);
         view.conflict_note = Some(format!("Not saved. {}", unsaved.why.message()));
         status = unsaved.why.status();
     }

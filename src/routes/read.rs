@@ -94,7 +94,7 @@ async fn read(
     let now = settled_view(live, page.id).await?;
     site.cursor.clone_from(&now.cursor);
     let mut view = ReadView {
-        page: PageView::new(page, now.revision),
+        page: PageView::new(page, now.rendered_revision),
         blocks: Vec::new(),
         empty: false,
         people: live.people(page.id),
@@ -128,9 +128,9 @@ const RENDER_LOOK: Duration = Duration::from_millis(10);
 /// When a rendering takes very long, the page is shown as it was last; its script catches up.
 pub(super) async fn settled_view(live: &Live, page: PageId) -> Result<View, Error> {
     let mut view = live.view(page).await?;
-    let written = view.text_revision;
+    let written = view.revision;
     let until = Instant::now() + RENDER_WAIT;
-    while view.revision < written && Instant::now() < until {
+    while view.rendered_revision < written && Instant::now() < until {
         sleep(RENDER_LOOK).await;
         view = live.view(page).await?;
     }

@@ -44,7 +44,7 @@ describe('pages under a strict policy', () => {
     const anna = await people.person(server.url)
     const a = await anna.edit('Strict')
     await a.placeCaret('end')
-    await a.type('\n## A heading\n\n- one\ntwo\n\n**bold** `code` ~~gone~~\n\n```rust\nfn main() {}\n```\n', { delay: 3 })
+    await a.type('\n## A heading\n\n- one\ntwo\n\n\n**bold** `code` ~~gone~~\n\n```rust\nfn main() {}\n```\n', { delay: 3 })
     await a.page.waitForFunction(() => document.querySelector('#preview h2')?.textContent?.includes('A heading'))
     await a.placeCaret('end')
     await a.type('\nSee [[Team/Han', { delay: 30 })

@@ -73,6 +73,9 @@ export async function startProcess(program, args, { ready, env = {}, cwd = root,
       reject(new Error(`${program} ended with ${code ?? signal}:\n${log}`))
     })
   })
+  // A test that failed may leave it running: it must not keep this process from ending, and goes with it.
+  const streams = /** @type {import('node:net').Socket[]} */ (/** @type {unknown} */ ([child.stdout, child.stderr]))
+  for (const handle of [child, ...streams]) handle.unref()
   return {
     pid: /** @type {number} */ (child.pid),
     match: /** @type {RegExpExecArray} */ (match),
@@ -80,6 +83,7 @@ export async function startProcess(program, args, { ready, env = {}, cwd = root,
     exited,
     /** Sends a signal and waits for the end. @param {NodeJS.Signals} signal */
     async stop(signal = 'SIGTERM') {
+      child.ref()
       child.kill(signal)
       return exited
     },

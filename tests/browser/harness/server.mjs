@@ -24,7 +24,8 @@ export async function startServer({ env = {}, data = temporaryFolder('data'), cw
   const start = () =>
     startProcess(built('halley', 'HALLEY_BIN'), ['serve', '--port', String(port), '--data', data], {
       ready: /listening on (http:\/\/[\d.]+:\d+)/,
-      env,
+      // What is shipped is what is tested, also where a debug build stands in.
+      env: { HALLEY_RELOAD: 'false', ...env },
       cwd,
     })
   let running = await start()
