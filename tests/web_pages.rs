@@ -40,7 +40,7 @@ async fn a_form_that_meets_another_edit_merges_and_keeps_both_of_a_conflict() {
         .view(wiki.live.pages().list()[0].id)
         .await
         .expect("view")
-        .text_revision
+        .revision
         .to_string();
     let theirs = [("base", base.as_str()), ("text", "ONE\r\n\r\ntwo\r\n\r\nthree\r\n")];
     assert_eq!(wiki.post("/edit/Home", &theirs).await.status, 303);
@@ -59,7 +59,7 @@ async fn two_edits_at_different_places_merge_cleanly() {
         .view(wiki.live.pages().list()[0].id)
         .await
         .expect("view")
-        .text_revision
+        .revision
         .to_string();
     for text in ["ONE\r\n\r\ntwo\r\n\r\nthree\r\n", "one\r\n\r\ntwo\r\n\r\nTHREE\r\n"] {
         let answer = wiki.post("/edit/Home", &[("base", &base), ("text", text)]).await;
