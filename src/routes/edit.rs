@@ -59,7 +59,7 @@ async fn form(
     let now = live.view(page.id).await?;
     site.cursor.clone_from(&now.cursor);
     let mut view = EditView {
-        page: PageView::new(page, now.revision),
+        page: PageView::new(page, now.rendered_revision),
         text: now.text.to_string(),
         base: now.revision,
         blocks: blocks(&now.rendered),
