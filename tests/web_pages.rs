@@ -35,13 +35,8 @@ async fn without_javascript_a_page_is_created_written_and_read() {
 async fn a_form_that_meets_another_edit_merges_and_keeps_both_of_a_conflict() {
     let wiki = Wiki::new().await;
     wiki.page("Home", "one\n\ntwo\n\nthree\n").await;
-    let base = wiki
-        .live
-        .view(wiki.live.pages().list()[0].id)
-        .await
-        .expect("view")
-        .revision
-        .to_string();
+    let base =
+        wiki.live.view(wiki.live.pages().list()[0].id).await.expect("view").revision.to_string();
     let theirs = [("base", base.as_str()), ("text", "ONE\r\n\r\ntwo\r\n\r\nthree\r\n")];
     assert_eq!(wiki.post("/edit/Home", &theirs).await.status, 303);
     let conflicting = [("base", base.as_str()), ("text", "Eins\r\n\r\ntwo\r\n\r\nthree\r\n")];
@@ -54,13 +49,8 @@ async fn a_form_that_meets_another_edit_merges_and_keeps_both_of_a_conflict() {
 async fn two_edits_at_different_places_merge_cleanly() {
     let wiki = Wiki::new().await;
     wiki.page("Home", "one\n\ntwo\n\nthree\n").await;
-    let base = wiki
-        .live
-        .view(wiki.live.pages().list()[0].id)
-        .await
-        .expect("view")
-        .revision
-        .to_string();
+    let base =
+        wiki.live.view(wiki.live.pages().list()[0].id).await.expect("view").revision.to_string();
     for text in ["ONE\r\n\r\ntwo\r\n\r\nthree\r\n", "one\r\n\r\ntwo\r\n\r\nTHREE\r\n"] {
         let answer = wiki.post("/edit/Home", &[("base", &base), ("text", text)]).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
