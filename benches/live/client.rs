@@ -176,6 +176,12 @@ fn take_chunk(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(chunk)
 }
 
+/// The position of the last frame.
+pub fn last_id(frames: &[u8]) -> Option<String> {
+    let frames = std::str::from_utf8(frames).ok()?;
+    frames.lines().rev().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned)
+}
+
 /// The first place of `needle`.
 pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)

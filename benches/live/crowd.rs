@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::client::{self, Writer, put_page};
-use super::fanout::open_reader;
+use super::fanout::{open_reader, open_reader_at};
 use super::server::{Server, megabytes};
 use super::{Outcome, report};
 
@@ -33,8 +33,17 @@ pub async fn measure_crowd() -> Outcome {
         let topic = if n < WRITERS { "doc" } else { "view" };
         let mut reader = open_reader(&server.host, page, topic).await?;
         let (arrivals, views) = (Arc::clone(&arrivals), Arc::clone(&views));
+        let host = server.host.clone();
         readers.push(tokio::spawn(async move {
             while let Ok(bytes) = reader.more().await {
+                // A stream ends itself after 1 MiB; the next one goes on after its last position.
+                if client::find(&bytes, b"event: bye").is_some() {
+                    let cursor = client::last_id(&bytes).unwrap_or_default();
+                    match open_reader_at(&host, page, topic, &cursor).await {
+                        Ok(next) => reader = next,
+                        Err(_) => return,
+                    }
+                }
                 let now = Instant::now();
                 let mut found = Vec::new();
                 client::revisions(&bytes, |revision| found.push((revision, now)));

@@ -121,7 +121,17 @@ pub async fn measure_fanout() -> Outcome {
 
 /// Opens a stream and reads its `hello`.
 pub async fn open_reader(host: &str, page: u64, topic: &str) -> std::io::Result<Connection> {
-    let path = format!("/_live/events?mode=stream&topics={topic}:{page}");
+    open_reader_at(host, page, topic, "").await
+}
+
+/// Opens a stream after a cursor (empty: now) and reads its `hello`.
+pub async fn open_reader_at(
+    host: &str,
+    page: u64,
+    topic: &str,
+    cursor: &str,
+) -> std::io::Result<Connection> {
+    let path = format!("/_live/events?mode=stream&topics={topic}:{page}&cursor={cursor}");
     let mut reader = Connection::open(host).await?.open_stream(&path).await?;
     let mut begun = reader.more().await?;
     while client::find(&begun, b"event: hello").is_none() {

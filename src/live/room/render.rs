@@ -19,6 +19,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A render may take this share of the time, so that a huge page cannot take the machine.
 const PAUSE_PER_COST: u32 = 4;
 
+/// Time for finding which blocks differ; after that the runs are larger than they must be.
+const DIFF_TIME: Duration = Duration::from_millis(5);
+
+/// More runs than this are sent as one.
+const MAX_RUNS: usize = 200;
+
 /// Texts above this are rendered on a thread of their own.
 const LARGE_TEXT: usize = 16 * 1024;
 
@@ -110,9 +116,11 @@ impl Room {
         let mut renderer = self.renderer.lock().unwrap_or_else(PoisonError::into_inner);
         let rendered = renderer.render(&text, &|path| self.shared.pages.exists(path));
         let mut state = self.lock();
-        if let Some(changed) = difference(&state.rendered, &rendered, revision) {
-            let topic = Topic::View(self.id);
-            self.shared.hub.publish(topic, encode(topic, "changed", &changed));
+        let topic = Topic::View(self.id);
+        let changes = differences(&state.rendered, &rendered, revision);
+        let events: Vec<_> = changes.iter().map(|c| encode(topic, "changed", c)).collect();
+        if !events.is_empty() {
+            self.shared.hub.publish_all(topic, events);
         }
         self.shared.pages.titled(self.id, rendered.title.as_deref());
         state.rendered = Arc::new(rendered);
@@ -129,20 +137,72 @@ impl Room {
     }
 }
 
-/// The smallest run of blocks that differs, between a common start and a common end.
-fn difference<'a>(old: &Rendered, new: &'a Rendered, rev: Revision) -> Option<Changed<'a>> {
+/// What has to be replaced, as runs of blocks from the end of the page to its start, so that each
+/// run stands where the old page had it. Many people write at different places: one run over all
+/// of them would send most of the page with every keystroke.
+fn differences<'a>(old: &Rendered, new: &'a Rendered, rev: Revision) -> Vec<Changed<'a>> {
     let same = |(a, b): &(&Block, &Block)| a.hash == b.hash && a.lines == b.lines;
-    let start = old.blocks.iter().zip(&new.blocks).take_while(same).count();
-    let rest = old.blocks.len().min(new.blocks.len()) - start;
+    let head = old.blocks.iter().zip(&new.blocks).take_while(same).count();
+    let rest = old.blocks.len().min(new.blocks.len()) - head;
     let tail =
         old.blocks.iter().rev().zip(new.blocks.iter().rev()).take(rest).take_while(same).count();
-    let end = old.blocks.len() - tail;
-    let blocks: Vec<_> =
-        new.blocks[start..new.blocks.len() - tail].iter().map(Into::into).collect();
-    if start == end && blocks.is_empty() && old.title == new.title {
-        return None;
+    let (old_end, new_end) = (old.blocks.len() - tail, new.blocks.len() - tail);
+    let title = new.title.as_deref();
+    let mut total = old.blocks.len();
+    let mut change = |from: std::ops::Range<usize>, to: std::ops::Range<usize>| {
+        total = total - from.len() + to.len();
+        let blocks = new.blocks[to].iter().map(Into::into).collect();
+        Changed { rev, start: from.start, end: from.end, total, blocks, title }
+    };
+    let runs = runs(&old.blocks[head..old_end], &new.blocks[head..new_end]);
+    let shifted = |range: std::ops::Range<usize>| range.start + head..range.end + head;
+    let mut changes: Vec<_> =
+        runs.into_iter().rev().map(|(from, to)| change(shifted(from), shifted(to))).collect();
+    if changes.is_empty() && old.title != new.title {
+        changes.push(change(0..0, 0..0));
     }
-    Some(Changed { rev, start, end, total: new.blocks.len(), blocks, title: new.title.as_deref() })
+    changes
+}
+
+type Run = (std::ops::Range<usize>, std::ops::Range<usize>);
+
+/// Runs that differ between two lists of blocks, in order.
+fn runs(old: &[Block], new: &[Block]) -> Vec<Run> {
+    if old.is_empty() && new.is_empty() {
+        return Vec::new();
+    }
+    let key = |block: &Block| (block.hash.clone(), block.lines);
+    let (from, to): (Vec<_>, Vec<_>) =
+        (old.iter().map(key).collect(), new.iter().map(key).collect());
+    let deadline = std::time::Instant::now() + DIFF_TIME;
+    let operations = similar::capture_diff_slices_deadline(
+        similar::Algorithm::Myers,
+        &from,
+        &to,
+        Some(deadline),
+    );
+    let mut runs: Vec<Run> = Vec::new();
+    // Only the lengths count: the indices of the side that has nothing are not exact in `similar`.
+    let (mut at, mut new_at) = (0, 0);
+    for operation in operations {
+        let (from, to) = (operation.old_range().len(), operation.new_range().len());
+        if operation.tag() != similar::DiffTag::Equal {
+            match runs.last_mut() {
+                // A deletion beside an insertion is one replacement.
+                Some(last) if last.0.end == at && last.1.end == new_at => {
+                    last.0.end += from;
+                    last.1.end += to;
+                }
+                _ => runs.push((at..at + from, new_at..new_at + to)),
+            }
+        }
+        at += from;
+        new_at += to;
+    }
+    if runs.len() > MAX_RUNS {
+        return vec![(0..old.len(), 0..new.len())];
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -154,24 +214,70 @@ mod tests {
         Rendered { blocks: blocks.iter().map(block).collect(), ..Rendered::default() }
     }
 
-    fn check(old: &[&str], new: &[&str], expected: Option<(usize, usize, &[&str])>) {
-        let (old, new) = (page(old), page(new));
-        let changed = difference(&old, &new, Revision(1));
-        let found = changed
-            .as_ref()
-            .map(|c| (c.start, c.end, c.blocks.iter().map(|b| b.html).collect::<Vec<_>>()));
-        assert_eq!(found, expected.map(|(start, end, blocks)| (start, end, blocks.to_vec())));
+    fn check(old: &[&str], new: &[&str], expected: &[(usize, usize, &[&str])]) {
+        let (before, after) = (page(old), page(new));
+        let changes = differences(&before, &after, Revision(1));
+        let found: Vec<(usize, usize, Vec<&str>)> = changes
+            .iter()
+            .map(|c| (c.start, c.end, c.blocks.iter().map(|b| b.html).collect()))
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(a, b, c)| (*a, *b, c.to_vec())).collect();
+        assert_eq!(found, expected);
+        let mut blocks: Vec<&str> = old.to_vec();
+        for change in &changes {
+            let new = change.blocks.iter().map(|block| block.html);
+            blocks.splice(change.start..change.end, new);
+            assert_eq!(blocks.len(), change.total, "each change adds up by itself");
+        }
+        assert_eq!(blocks, new);
     }
 
     #[test]
-    fn the_difference_is_the_smallest_run_of_blocks() {
-        check(&["a", "b", "c"], &["a", "b", "c"], None);
-        check(&["a", "b", "c"], &["a", "x", "c"], Some((1, 2, &["x"])));
-        check(&["a", "b"], &["a", "x", "b"], Some((1, 1, &["x"])));
-        check(&["a", "b", "c"], &["a", "c"], Some((1, 2, &[])));
-        check(&["a"], &["a", "a"], Some((1, 1, &["a"])));
-        check(&["a", "a"], &["a"], Some((1, 2, &[])));
-        check(&[], &["a"], Some((0, 0, &["a"])));
-        check(&["a"], &[], Some((0, 1, &[])));
+    fn only_blocks_that_differ_are_sent() {
+        check(&["a", "b", "c"], &["a", "b", "c"], &[]);
+        check(&["a", "b", "c"], &["a", "x", "c"], &[(1, 2, &["x"])]);
+        check(&["a", "b"], &["a", "x", "b"], &[(1, 1, &["x"])]);
+        check(&["a", "b", "c"], &["a", "c"], &[(1, 2, &[])]);
+        check(&["a"], &["a", "a"], &[(1, 1, &["a"])]);
+        check(&["a", "a"], &["a"], &[(1, 2, &[])]);
+        check(&[], &["a"], &[(0, 0, &["a"])]);
+        check(&["a"], &[], &[(0, 1, &[])]);
+    }
+
+    #[test]
+    fn edits_at_both_ends_leave_the_middle_alone() {
+        let old = ["a", "b", "c", "d", "e", "f"];
+        check(&old, &["x", "b", "c", "d", "e", "y"], &[(5, 6, &["y"]), (0, 1, &["x"])]);
+        check(
+            &old,
+            &["x", "a", "b", "d", "e", "y", "z"],
+            &[(5, 6, &["y", "z"]), (2, 3, &[]), (0, 0, &["x"])],
+        );
+    }
+
+    #[test]
+    fn random_edits_of_blocks_always_add_up() {
+        let seed = rand::random::<u64>();
+        println!("seed {seed}");
+        let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+        const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+        for _ in 0..500 {
+            let mut draw = || -> Vec<&str> {
+                let length = rand::Rng::random_range(&mut random, 0..12);
+                (0..length).map(|_| NAMES[rand::Rng::random_range(&mut random, 0..5)]).collect()
+            };
+            let (old, new) = (draw(), draw());
+            let (before, after) = (page(&old), page(&new));
+            let mut blocks = old.clone();
+            for change in differences(&before, &after, Revision(1)) {
+                let new = change
+                    .blocks
+                    .iter()
+                    .map(|block| NAMES.iter().find(|n| **n == block.html).copied().unwrap_or(""));
+                blocks.splice(change.start..change.end, new.collect::<Vec<_>>());
+                assert_eq!(blocks.len(), change.total, "{old:?} to {new:?}", new = after.blocks);
+            }
+            assert_eq!(blocks, new, "from {old:?}");
+        }
     }
 }
