@@ -34,7 +34,13 @@ impl<'r> FromRequest<'r> for Caller {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
         let guest = Guest::of(request).clone();
-        let browser = request.cookies().get(COOKIE).map(|_| guest.id.clone());
+        // A cookie that is not ours makes a new guest, whose id it cannot have guessed. Such a
+        // caller has no limits of its own, or anybody could have new ones with each request.
+        let browser = request
+            .cookies()
+            .get(COOKIE)
+            .filter(|cookie| cookie.value().split('.').next() == Some(&guest.id))
+            .map(|_| guest.id.clone());
         Outcome::Success(Self { guest, browser, address: ClientAddr::of(request).0 })
     }
 }
