@@ -333,7 +333,7 @@ impl Live {
     pub async fn view(&self, id: PageId) -> Result<View, LiveError> {
         let room = self.room(id).await?;
         let view = room.view();
-        let (revision, text) = room.text();
+        let (revision, text) = room.text()?;
         Ok(View {
             cursor: view.cursor.to_string(),
             rendered: view.rendered,
@@ -349,7 +349,7 @@ impl Live {
     /// [`LiveError::NoPage`] and store errors.
     pub async fn text_at(&self, id: PageId, at: Revision) -> Result<Option<Arc<str>>, LiveError> {
         let room = self.room(id).await?;
-        let (head, text) = room.text();
+        let (head, text) = room.text()?;
         if at >= head {
             return Ok((at == head).then_some(text));
         }
@@ -409,7 +409,7 @@ impl Live {
         }
         let base = self.text_at(id, base).await?.ok_or(LiveError::UnknownRevision)?;
         let room = self.room(id).await?;
-        let (revision, now) = room.text();
+        let (revision, now) = room.text()?;
         if *now == *text {
             return Ok(Merged { revision, conflicts: Vec::new() });
         }
@@ -497,14 +497,32 @@ impl Live {
     /// The room of a page, opened once however many ask at the same time.
     async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
         self.pages().get(id).ok_or(LiveError::NoPage)?;
-        let cell = Arc::clone(self.rooms().entry(id).or_default());
-        let room = cell
-            .get_or_try_init(|| {
-                let shared = Arc::clone(&self.inner.shared);
-                blocking(move || Room::open(&shared, id))
-            })
-            .await?;
-        Ok(Arc::clone(room))
+        for _ in 0..2 {
+            let cell = Arc::clone(self.rooms().entry(id).or_default());
+            let room = cell
+                .get_or_try_init(|| {
+                    let shared = Arc::clone(&self.inner.shared);
+                    blocking(move || Room::open(&shared, id))
+                })
+                .await?;
+            if !room.is_over() || self.hub().is_draining() {
+                return Ok(Arc::clone(room));
+            }
+            self.give_up(id, &cell, room);
+        }
+        Err(LiveError::Busy)
+    }
+
+    /// Forgets a room that has failed, so that the next call opens the page anew from the log.
+    fn give_up(&self, id: PageId, cell: &Arc<OnceCell<Arc<Room>>>, room: &Room) {
+        room.stop();
+        let mut rooms = self.rooms();
+        if rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            rooms.remove(&id);
+            log::error!("page {id} had failed and is opened anew");
+            // Nobody can tell how far its readers had got.
+            self.hub().break_off(&[Topic::View(id), Topic::Doc(id)]);
+        }
     }
 
     fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
@@ -524,9 +542,12 @@ impl Live {
                 log::warn!("no snapshot: {error}");
             }
         }
-        self.rooms().retain(|_, cell| {
-            // Somebody who waits for the room to open holds the cell, not yet the room.
-            let free = Arc::strong_count(cell) == 1 && cell.get().is_some_and(Room::is_idle);
+        self.rooms().retain(|id, cell| {
+            // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
+            // does not listen, but is there.
+            let free = Arc::strong_count(cell) == 1
+                && cell.get().is_some_and(Room::is_idle)
+                && self.inner.presence.count(*id) == 0;
             if free && let Some(room) = cell.get() {
                 room.stop();
             }
@@ -555,6 +576,9 @@ impl Live {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Blocks as they are sent to browsers.
 #[must_use]

@@ -1,5 +1,6 @@
 //! The task that renders a page after edits and tells readers what changed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -72,14 +73,20 @@ impl Room {
                 () = self.dirty.notified() => {
                     let started = Instant::now();
                     self.busy.fetch_add(1, Ordering::SeqCst);
-                    let large = self.text().1.len() > LARGE_TEXT;
-                    if large {
-                        let room = Arc::clone(&self);
-                        // The join fails only if rendering panics, which it does not by contract;
-                        // the next edit then renders again.
-                        let _ = tokio::task::spawn_blocking(move || room.render()).await;
+                    // Before the text is read: what comes after the look sets it again.
+                    self.unrendered.store(false, Ordering::SeqCst);
+                    let room = Arc::clone(&self);
+                    // Rendering does not panic by contract. If it did, the next edit would have
+                    // to render again all the same.
+                    let work = move || catch_unwind(AssertUnwindSafe(|| room.render())).is_ok();
+                    let large = self.text().is_ok_and(|(_, text)| text.len() > LARGE_TEXT);
+                    let rendered = if large {
+                        tokio::task::spawn_blocking(work).await.unwrap_or(false)
                     } else {
-                        self.render();
+                        work()
+                    };
+                    if !rendered {
+                        log::error!("page {}: rendering failed", self.id);
                     }
                     self.busy.fetch_sub(1, Ordering::SeqCst);
                     check_due.get_or_insert((checked_at + CHECK_PAUSE).max(Instant::now() + CHECK_PAUSE / 4));
@@ -97,7 +104,8 @@ impl Room {
 
     /// Renders the text and publishes the difference to the last time.
     fn render(&self) {
-        let (revision, text) = self.text();
+        // A broken page keeps its last blocks until it is opened anew.
+        let Ok((revision, text)) = self.text() else { return };
         let mut renderer = self.renderer.lock().unwrap_or_else(PoisonError::into_inner);
         let rendered = renderer.render(&text, &|path| self.shared.pages.exists(path));
         let mut state = self.lock();
@@ -113,7 +121,8 @@ impl Room {
     /// Publishes position and hash of the text, so that a browser that differs notices.
     fn check(&self) {
         let mut state = self.lock();
-        let (hash, length) = text_hash(&state.text());
+        let Ok(text) = state.text() else { return };
+        let (hash, length) = text_hash(&text);
         let checked = Checked { rev: state.revision, length, hash: format!("{hash:08x}") };
         let topic = Topic::Doc(self.id);
         self.shared.hub.publish(topic, encode(topic, "checked", &checked));
