@@ -185,6 +185,7 @@ struct Inner {
     shared: Arc<Shared>,
     presence: Arc<Presence>,
     streams: Arc<StreamCounter>,
+    holds: Arc<StreamCounter>,
     rates: RateLimiter,
     rooms: Mutex<Rooms>,
 }
@@ -202,6 +203,7 @@ impl Live {
             presence: Presence::new(Arc::clone(&hub)),
             shared: Arc::new(Shared { store, hub, pages }),
             streams: StreamCounter::new(settings.caps),
+            holds: StreamCounter::new(settings.caps.for_holds()),
             rates: RateLimiter::default(),
             rooms: Mutex::default(),
         });
@@ -270,6 +272,18 @@ impl Live {
     ) -> Result<(Listener, StreamPermit), &'static str> {
         let permit = self.inner.streams.open(browser, address)?;
         Ok((self.hub().listen(topics), permit))
+    }
+
+    /// Takes a place among the requests that are held. Without one a request is answered at once.
+    ///
+    /// # Errors
+    /// Which cap is reached, in words.
+    pub fn open_hold(
+        &self,
+        browser: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<StreamPermit, &'static str> {
+        self.inner.holds.open(browser, address)
     }
 
     /// Makes an empty page, or finds the one of that name (false).
