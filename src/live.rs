@@ -24,7 +24,8 @@
 //! `batch` (empty every 15 s as heartbeat), `reset` and `bye`; see [`stream`].
 //! `hold` and `poll` answer JSON `{"nonce","from","to","events","more","reset",
 //! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
-//! same is for networks whose caches lie.
+//! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
+//! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
 //!
 //! **Interval cover** every delivery says `(from, to]`; a client applies it
 //! only if `from` is its own cursor, drops it if `to` is behind and asks again
@@ -478,7 +479,9 @@ impl Live {
     /// Waits for what was handed in, keeps snapshots and closes the store.
     pub async fn close(&self) {
         /// The store answers within milliseconds, or its disk hangs and waiting does not help.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(1);
+        /// For the snapshots of all open pages together; the process must end within 5 s.
+        const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
         self.drain();
         let rooms = self.open_rooms();
         let quiet = async {
@@ -489,12 +492,18 @@ impl Live {
         if tokio::time::timeout(PATIENCE, quiet).await.is_err() {
             log::warn!("edits were still waiting to be written; they were not acknowledged");
         }
-        for room in rooms {
-            if let Err(error) = room.keep_snapshot(1).await {
-                log::warn!("no snapshot: {error}");
+        let keep = async {
+            for room in &rooms {
+                if let Err(error) = room.keep_snapshot(1).await {
+                    log::warn!("no snapshot: {error}");
+                }
             }
-            room.stop();
+        };
+        // They are only a shortcut for the next start: the log has everything.
+        if tokio::time::timeout(SNAPSHOT_PATIENCE, keep).await.is_err() {
+            log::warn!("not every open page got a snapshot");
         }
+        rooms.iter().for_each(|room| room.stop());
         let store = self.inner.shared.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}
@@ -574,18 +583,21 @@ impl Live {
     fn start_sweeping(&self) {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
-            let mut ticks = 0_u64;
             let mut timer = tokio::time::interval(SWEEP);
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 timer.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
-                let live = Live { inner };
-                live.presence().sweep();
-                ticks += 1;
-                if u128::from(ticks) * SWEEP.as_millis() % TIDY.as_millis() == 0 {
-                    live.tidy().await;
-                }
+                inner.presence.sweep();
+            }
+        });
+        // Apart, since it waits for snapshots to be written, and leases do not.
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                let Some(inner) = weak.upgrade() else { return };
+                Live { inner }.tidy().await;
             }
         });
     }

@@ -53,8 +53,10 @@ pub(super) struct Room {
     /// Who each Yjs client id was issued to.
     clients: Mutex<clients::Clients>,
     queue: mpsc::Sender<Submission>,
-    /// Submissions sent and not answered yet, and renders under way.
+    /// Submissions sent and not answered yet.
     busy: AtomicUsize,
+    /// A render is under way. The end of the process does not wait for it.
+    rendering: AtomicBool,
     dirty: Notify,
     /// An edit has not been rendered yet. Readers who poll would never hear of it if the room
     /// left memory before.
@@ -173,7 +175,9 @@ impl Room {
         let topics = [Topic::View(room.id), Topic::Doc(room.id), Topic::Here(room.id)];
         // Fewer when a task has ended by a failure.
         Arc::strong_count(room) <= OWN_REFERENCES
+            // In this order: a render begins by setting the one and then clears the other.
             && !room.unrendered.load(Ordering::SeqCst)
+            && !room.rendering.load(Ordering::SeqCst)
             && room.busy.load(Ordering::SeqCst) == 0
             && topics.iter().all(|topic| room.shared.hub.listeners(*topic) == 0)
     }

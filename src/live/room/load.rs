@@ -124,6 +124,7 @@ impl Room {
             busy: AtomicUsize::new(0),
             dirty: Notify::new(),
             unrendered: AtomicBool::new(false),
+            rendering: AtomicBool::new(false),
             stop: watch::Sender::new(false),
         });
         tokio::spawn(Arc::clone(&room).accept_updates(gate, submissions));

@@ -72,7 +72,7 @@ impl Room {
                 () = self.stopped() => return,
                 () = self.dirty.notified() => {
                     let started = Instant::now();
-                    self.busy.fetch_add(1, Ordering::SeqCst);
+                    self.rendering.store(true, Ordering::SeqCst);
                     // Before the text is read: what comes after the look sets it again.
                     self.unrendered.store(false, Ordering::SeqCst);
                     let room = Arc::clone(&self);
@@ -88,7 +88,7 @@ impl Room {
                     if !rendered {
                         log::error!("page {}: rendering failed", self.id);
                     }
-                    self.busy.fetch_sub(1, Ordering::SeqCst);
+                    self.rendering.store(false, Ordering::SeqCst);
                     check_due.get_or_insert((checked_at + CHECK_PAUSE).max(Instant::now() + CHECK_PAUSE / 4));
                     let pause = PAUSE.max(started.elapsed() * PAUSE_PER_COST);
                     tokio::time::sleep(pause.saturating_sub(started.elapsed())).await;
