@@ -24,7 +24,8 @@
 //! `batch` (empty every 15 s as heartbeat), `reset` and `bye`; see [`stream`].
 //! `hold` and `poll` answer JSON `{"nonce","from","to","events","more","reset",
 //! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
-//! same is for networks whose caches lie.
+//! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
+//! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
 //!
 //! **Interval cover** every delivery says `(from, to]`; a client applies it
 //! only if `from` is its own cursor, drops it if `to` is behind and asks again
@@ -36,9 +37,10 @@
 //! `missing` carry `sv`, the state vector to send the difference against.
 //!
 //! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
-//! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {rev,
-//! start,end,total,blocks,title}` (replace blocks `start..end`; a client for
-//! which `total` does not add up fetches `/view`), `view deleted|restored`,
+//! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {was,
+//! rev,last,start,end,total,blocks,title}` (replace blocks `start..end`; one for each run that
+//! differs between the revisions `was` and `rev`; a client for which `was` or `total` does not
+//! add up fetches `/view`), `view deleted|restored`,
 //! `here joined|changed|left`, `site created|deleted|restored`.
 
 pub mod batch;
@@ -185,6 +187,7 @@ struct Inner {
     shared: Arc<Shared>,
     presence: Arc<Presence>,
     streams: Arc<StreamCounter>,
+    holds: Arc<StreamCounter>,
     rates: RateLimiter,
     rooms: Mutex<Rooms>,
 }
@@ -202,6 +205,7 @@ impl Live {
             presence: Presence::new(Arc::clone(&hub)),
             shared: Arc::new(Shared { store, hub, pages }),
             streams: StreamCounter::new(settings.caps),
+            holds: StreamCounter::new(settings.caps.for_holds()),
             rates: RateLimiter::default(),
             rooms: Mutex::default(),
         });
@@ -272,6 +276,18 @@ impl Live {
         Ok((self.hub().listen(topics), permit))
     }
 
+    /// Takes a place among the requests that are held. Without one a request is answered at once.
+    ///
+    /// # Errors
+    /// Which cap is reached, in words.
+    pub fn open_hold(
+        &self,
+        browser: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<StreamPermit, &'static str> {
+        self.inner.holds.open(browser, address)
+    }
+
     /// Makes an empty page, or finds the one of that name (false).
     ///
     /// # Errors
@@ -333,7 +349,7 @@ impl Live {
     pub async fn view(&self, id: PageId) -> Result<View, LiveError> {
         let room = self.room(id).await?;
         let view = room.view();
-        let (revision, text) = room.text();
+        let (revision, text) = room.text()?;
         Ok(View {
             cursor: view.cursor.to_string(),
             rendered: view.rendered,
@@ -349,7 +365,7 @@ impl Live {
     /// [`LiveError::NoPage`] and store errors.
     pub async fn text_at(&self, id: PageId, at: Revision) -> Result<Option<Arc<str>>, LiveError> {
         let room = self.room(id).await?;
-        let (head, text) = room.text();
+        let (head, text) = room.text()?;
         if at >= head {
             return Ok((at == head).then_some(text));
         }
@@ -409,7 +425,7 @@ impl Live {
         }
         let base = self.text_at(id, base).await?.ok_or(LiveError::UnknownRevision)?;
         let room = self.room(id).await?;
-        let (revision, now) = room.text();
+        let (revision, now) = room.text()?;
         if *now == *text {
             return Ok(Merged { revision, conflicts: Vec::new() });
         }
@@ -464,7 +480,9 @@ impl Live {
     /// Waits for what was handed in, keeps snapshots and closes the store.
     pub async fn close(&self) {
         /// The store answers within milliseconds, or its disk hangs and waiting does not help.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(1);
+        /// For the snapshots of all open pages together; the process must end within 5 s.
+        const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
         self.drain();
         let rooms = self.open_rooms();
         let quiet = async {
@@ -475,12 +493,18 @@ impl Live {
         if tokio::time::timeout(PATIENCE, quiet).await.is_err() {
             log::warn!("edits were still waiting to be written; they were not acknowledged");
         }
-        for room in rooms {
-            if let Err(error) = room.keep_snapshot(1).await {
-                log::warn!("no snapshot: {error}");
+        let keep = async {
+            for room in &rooms {
+                if let Err(error) = room.keep_snapshot(1).await {
+                    log::warn!("no snapshot: {error}");
+                }
             }
-            room.stop();
+        };
+        // They are only a shortcut for the next start: the log has everything.
+        if tokio::time::timeout(SNAPSHOT_PATIENCE, keep).await.is_err() {
+            log::warn!("not every open page got a snapshot");
         }
+        rooms.iter().for_each(|room| room.stop());
         let store = self.inner.shared.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}
@@ -497,14 +521,32 @@ impl Live {
     /// The room of a page, opened once however many ask at the same time.
     async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
         self.pages().get(id).ok_or(LiveError::NoPage)?;
-        let cell = Arc::clone(self.rooms().entry(id).or_default());
-        let room = cell
-            .get_or_try_init(|| {
-                let shared = Arc::clone(&self.inner.shared);
-                blocking(move || Room::open(&shared, id))
-            })
-            .await?;
-        Ok(Arc::clone(room))
+        for _ in 0..2 {
+            let cell = Arc::clone(self.rooms().entry(id).or_default());
+            let room = cell
+                .get_or_try_init(|| {
+                    let shared = Arc::clone(&self.inner.shared);
+                    blocking(move || Room::open(&shared, id))
+                })
+                .await?;
+            if !room.is_over() || self.hub().is_draining() {
+                return Ok(Arc::clone(room));
+            }
+            self.give_up(id, &cell, room);
+        }
+        Err(LiveError::Busy)
+    }
+
+    /// Forgets a room that has failed, so that the next call opens the page anew from the log.
+    fn give_up(&self, id: PageId, cell: &Arc<OnceCell<Arc<Room>>>, room: &Room) {
+        room.stop();
+        let mut rooms = self.rooms();
+        if rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            rooms.remove(&id);
+            log::error!("page {id} had failed and is opened anew");
+            // Nobody can tell how far its readers had got.
+            self.hub().break_off(&[Topic::View(id), Topic::Doc(id)]);
+        }
     }
 
     fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
@@ -524,9 +566,12 @@ impl Live {
                 log::warn!("no snapshot: {error}");
             }
         }
-        self.rooms().retain(|_, cell| {
-            // Somebody who waits for the room to open holds the cell, not yet the room.
-            let free = Arc::strong_count(cell) == 1 && cell.get().is_some_and(Room::is_idle);
+        self.rooms().retain(|id, cell| {
+            // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
+            // does not listen, but is there.
+            let free = Arc::strong_count(cell) == 1
+                && cell.get().is_some_and(Room::is_idle)
+                && self.inner.presence.count(*id) == 0;
             if free && let Some(room) = cell.get() {
                 room.stop();
             }
@@ -539,22 +584,28 @@ impl Live {
     fn start_sweeping(&self) {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
-            let mut ticks = 0_u64;
             let mut timer = tokio::time::interval(SWEEP);
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 timer.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
-                let live = Live { inner };
-                live.presence().sweep();
-                ticks += 1;
-                if (u128::from(ticks) * SWEEP.as_millis()).is_multiple_of(TIDY.as_millis()) {
-                    live.tidy().await;
-                }
+                inner.presence.sweep();
+            }
+        });
+        // Apart, since it waits for snapshots to be written, and leases do not.
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                let Some(inner) = weak.upgrade() else { return };
+                Live { inner }.tidy().await;
             }
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Blocks as they are sent to browsers.
 #[must_use]
@@ -579,49 +630,5 @@ async fn blocking<T: Send + 'static>(
             log::error!("a task failed: {error}");
             Err(LiveError::Busy)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Options;
-
-    async fn open(dir: &std::path::Path) -> Live {
-        let dir = dir.to_owned();
-        let options = Options { reserve_bytes: 0, free_floor_bytes: 0, ..Options::default() };
-        let store = tokio::task::spawn_blocking(move || Store::open(&dir, options));
-        let store = store.await.expect("opened").expect("opens");
-        Live::open(store, &LiveSettings::default()).expect("opens")
-    }
-
-    fn ann() -> Author {
-        Author { id: "gann".into(), name: "Ann".into(), colour: 1 }
-    }
-
-    #[tokio::test]
-    async fn a_page_that_nobody_uses_leaves_memory_and_comes_back_whole() {
-        let folder = tempfile::tempdir().expect("folder");
-        let live = open(folder.path()).await;
-        let (page, _) = live.create(&"Page".parse().expect("path"), &ann()).await.expect("made");
-        let text = "# Hello\n\n[[Other]]".to_owned();
-        live.merge_text(page.id, Revision(0), text.clone(), &ann()).await.expect("merged");
-        let listener = live.hub().listen(vec![Topic::View(page.id)]);
-        let settled = async {
-            // The render after the edit is under way; its event says when it is done.
-            listener.after(live.hub().cursor(live.hub().head().seq.saturating_sub(1))).await;
-            while !live.open_rooms().iter().all(|room| room.is_quiet()) {
-                tokio::task::yield_now().await;
-            }
-        };
-        settled.await;
-        live.tidy().await;
-        assert_eq!(live.rooms().len(), 1, "somebody listens");
-        drop(listener);
-        live.tidy().await;
-        assert_eq!(live.rooms().len(), 0, "nobody uses it");
-        let view = live.view(page.id).await.expect("opens again");
-        assert_eq!((&*view.text, view.revision), (&*text, Revision(1)));
-        live.close().await;
     }
 }

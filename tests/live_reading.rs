@@ -316,6 +316,21 @@ async fn over_a_cap_a_stream_is_advised_to_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn held_requests_have_a_cap_too_and_are_advised_to_poll() {
+    let scene = Scene::new().await;
+    let head = scene.settled().await;
+    let path = format!("{}&wait=3", scene.ann.events("hold", &scene.topics(), &head));
+    let holds = (0..9).map(|_| scene.ann.json(&path));
+    let answers = futures::future::join_all(holds).await;
+    let advised: Vec<_> = answers.iter().filter(|one| one["advice"]["mode"] == "poll").collect();
+    assert_eq!(advised.len(), 1, "eight are held for one browser");
+    assert_eq!((&advised[0]["to"], &advised[0]["more"]), (&json!(head), &json!(false)));
+    assert!(advised[0]["advice"]["why"].is_string());
+    let again = scene.ann.json(&path).await;
+    assert!(again["advice"]["mode"].is_null(), "places are given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_malformed_is_named_in_json_and_unknown_pages_are_404() {
     let scene = Scene::new().await;
     let cases = [

@@ -149,6 +149,61 @@ async fn an_operation_that_is_sent_again_after_a_crash_or_a_restart_is_applied_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_edits_and_loses_none_of_them() {
+    let scene = Scene::new().await;
+    let mut ann = Editor::open(&scene.ann, scene.page).await;
+    let first = ann.insert(0, "first ");
+    assert_eq!(ann.save(first).await, 2);
+    let mut wiki = scene.wiki;
+    wiki.terminate();
+    assert!(wiki.wait(Duration::from_secs(5)).expect("an end in time").success());
+
+    let full = [("HALLEY_FREE_FLOOR_BYTES", "4EiB")];
+    let mut wiki = Wiki::start_with(scene.data.path(), &full);
+    ann.person = scene.ann.moved(&wiki);
+    let second = ann.insert(0, "second ");
+    let third = ann.insert(0, "third ");
+    for _ in 0..2 {
+        let (status, code, _) = error_code(ann.post("second", second.clone()).await).await;
+        assert_eq!((status, &*code), (507, "disk_full"));
+    }
+    let (status, code, _) = error_code(ann.post("third", third.clone()).await).await;
+    assert_eq!((status, &*code), (409, "behind"), "what was not written is not known either");
+    let put = ann.person.send(Method::PUT, "/api/v1/pages/play").header("If-Match", "\"2\"");
+    assert_eq!(error_code(put.body("x").send().await.expect("an answer")).await.0, 507);
+    assert_eq!(ann.person.text("play").await, (format!("first {START}"), 2), "reading goes on");
+    assert_eq!(ann.person.get("/healthz").send().await.expect("an answer").status(), 503);
+    wiki.terminate();
+    assert!(wiki.wait(Duration::from_secs(5)).expect("an end in time").success());
+
+    let wiki = Wiki::start(scene.data.path());
+    ann.person = scene.ann.moved(&wiki);
+    assert_eq!(ann.post("second", second).await.status(), 200);
+    assert_eq!(ann.post("third", third).await.status(), 200);
+    assert_eq!(ann.person.text("play").await, (format!("third second first {START}"), 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_pastes_at_once_do_not_stop_one_another() {
+    let scene = Scene::new().await;
+    let mut editors = Vec::new();
+    for n in 0..100 {
+        let who = Person::visit(&scene.wiki, &format!("p{n}")).await;
+        editors.push(Editor::open(&who, scene.page).await);
+    }
+    let mut posts = Vec::new();
+    for editor in &editors {
+        let paste = editor.replace_all(&"x".repeat(9_000));
+        posts.push(editor.post("paste", paste));
+    }
+    for answer in futures::future::join_all(posts).await {
+        assert_eq!(answer.status(), 200);
+    }
+    let (text, revision) = scene.bob.text("play").await;
+    assert_eq!((text.len(), revision), (900_000, 101));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_writes_under_the_id_of_somebody_else() {
     let scene = Scene::new().await;
     let mut ann = Editor::open(&scene.ann, scene.page).await;

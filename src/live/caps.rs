@@ -18,6 +18,20 @@ pub struct StreamCaps {
     pub total: usize,
 }
 
+impl StreamCaps {
+    /// The caps on held requests, which are where clients go that have no stream: never less
+    /// than the defaults, and room for a tab that asks anew before its last request has ended.
+    #[must_use]
+    pub fn for_holds(self) -> Self {
+        let least = Self::default();
+        Self {
+            per_browser: 2 * self.per_browser.max(least.per_browser),
+            per_address: 2 * self.per_address.max(least.per_address),
+            total: self.total.max(least.total),
+        }
+    }
+}
+
 impl Default for StreamCaps {
     fn default() -> Self {
         Self { per_browser: 4, per_address: 200, total: 10_000 }
@@ -62,17 +76,17 @@ impl StreamCounter {
         let address = address.filter(|address| !address.is_loopback());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= self.caps.total {
-            return Err("the server has as many streams open as it may");
+            return Err("the server has as many connections open as it may");
         }
         if browser
             .is_some_and(|b| open.browsers.get(b).is_some_and(|n| *n >= self.caps.per_browser))
         {
-            return Err("this browser has as many streams open as it may");
+            return Err("this browser has as many connections open as it may");
         }
         if address
             .is_some_and(|a| open.addresses.get(&a).is_some_and(|n| *n >= self.caps.per_address))
         {
-            return Err("this address has as many streams open as it may");
+            return Err("this address has as many connections open as it may");
         }
         open.total += 1;
         if let Some(browser) = browser {

@@ -26,6 +26,10 @@ pub const RING_EVENTS: usize = 4_096;
 /// Most bytes that a ring keeps.
 pub const RING_BYTES: usize = 1024 * 1024;
 
+/// Most bytes that all rings keep together. Beyond it the ring that has been quiet for longest
+/// is emptied: whoever still needed it resynchronises.
+pub const HUB_BYTES: usize = 64 * 1024 * 1024;
+
 /// A topic that nobody published to or listened to for this long leaves memory.
 const IDLE_TOPIC: Duration = Duration::from_secs(600);
 
@@ -61,6 +65,26 @@ struct Inner {
     topics: HashMap<Topic, Ring>,
     /// Highest event of any ring that has left memory: older cursors are unprovable.
     forgotten: u64,
+    /// Of all rings.
+    bytes: usize,
+}
+
+impl Inner {
+    fn publish(&mut self, topic: Topic, events: impl IntoIterator<Item = Encoded>) {
+        let forgotten = self.forgotten;
+        let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(forgotten));
+        let before = ring.bytes;
+        for event in events {
+            self.head += 1;
+            ring.push(self.head, event);
+        }
+        self.bytes = self.bytes + ring.bytes - before;
+        while self.bytes > HUB_BYTES {
+            let full = self.topics.iter_mut().filter(|(at, ring)| **at != topic && ring.bytes > 0);
+            let Some((_, quiet)) = full.min_by_key(|(_, ring)| ring.last) else { return };
+            self.bytes -= quiet.clear();
+        }
+    }
 }
 
 struct Ring {
@@ -96,6 +120,13 @@ impl Ring {
             self.floor = seq;
         }
     }
+
+    /// Lets go of everything held; returns how many bytes that was.
+    fn clear(&mut self) -> usize {
+        self.events = VecDeque::new();
+        self.floor = self.last;
+        std::mem::take(&mut self.bytes)
+    }
 }
 
 impl Hub {
@@ -130,13 +161,7 @@ impl Hub {
     pub fn publish_all(&self, topic: Topic, events: impl IntoIterator<Item = Encoded>) -> u64 {
         let head = {
             let mut inner = self.write_lock();
-            let inner = &mut *inner;
-            let forgotten = inner.forgotten;
-            let ring = inner.topics.entry(topic).or_insert_with(|| Ring::new(forgotten));
-            for event in events {
-                inner.head += 1;
-                ring.push(inner.head, event);
-            }
+            inner.publish(topic, events);
             inner.head
         };
         // Waking takes time in the number of listeners: only readers of the log wait for it.
@@ -146,6 +171,25 @@ impl Hub {
             }
         }
         head
+    }
+
+    /// Forgets what is held of some topics and makes everyone who follows them resynchronise.
+    pub fn break_off(&self, topics: &[Topic]) {
+        let mut inner = self.write_lock();
+        inner.head += 1;
+        let (head, forgotten) = (inner.head, inner.forgotten);
+        let mut freed = 0;
+        for topic in topics {
+            let ring = inner.topics.entry(*topic).or_insert_with(|| Ring::new(forgotten));
+            freed += ring.clear();
+            (ring.floor, ring.last) = (head, head);
+        }
+        inner.bytes -= freed;
+        drop(inner);
+        let inner = self.read_lock();
+        for ring in topics.iter().filter_map(|topic| inner.topics.get(topic)) {
+            ring.listeners.iter().for_each(|listener| listener.wake());
+        }
     }
 
     /// What is after `cursor` in these topics, at most about `limit` bytes (at least one event).
@@ -230,15 +274,17 @@ impl Hub {
     /// Forgets rings that nobody has used for a while. Called now and then.
     pub fn forget_idle(&self) {
         let mut inner = self.write_lock();
-        let mut forgotten = inner.forgotten;
+        let (mut forgotten, mut freed) = (inner.forgotten, 0);
         inner.topics.retain(|_, ring| {
             let keep = !ring.listeners.is_empty() || ring.touched.elapsed() < IDLE_TOPIC;
             if !keep {
                 forgotten = forgotten.max(ring.last);
+                freed += ring.bytes;
             }
             keep
         });
         inner.forgotten = forgotten;
+        inner.bytes -= freed;
     }
 
     // A panic while the lock is held can only come from running out of memory; the numbers
@@ -376,6 +422,45 @@ mod tests {
         hub.publish(A, big);
         assert!(matches!(hub.read(&[A], start, 1 << 30), Read::Reset { .. }));
         assert!(matches!(hub.read(&[A], hub.cursor(1), 1 << 30), Read::Batch { .. }));
+    }
+
+    #[test]
+    fn all_rings_together_have_a_limit_and_the_quiet_ones_give_way() {
+        let hub = Hub::new();
+        let start = hub.head();
+        let big: Encoded = vec![b'x'; RING_BYTES / 2].into();
+        let topic = |n| Topic::Doc(PageId(n));
+        let pages = HUB_BYTES as u64 / (RING_BYTES as u64 / 2) + 2;
+        let small = hub.publish(topic(0), event(0));
+        for n in 1..=pages {
+            hub.publish(topic(n), Arc::clone(&big));
+        }
+        let held = hub.read_lock();
+        assert_eq!(held.bytes, held.topics.values().map(|ring| ring.bytes).sum::<usize>());
+        assert!(held.bytes <= HUB_BYTES);
+        drop(held);
+        assert_eq!(hub.read(&[topic(0)], start, 10), Read::Reset { head: hub.head().seq });
+        assert!(matches!(hub.read(&[topic(0)], hub.cursor(small), 10), Read::Batch { .. }));
+        assert!(matches!(hub.read(&[topic(pages)], start, 10), Read::Batch { .. }));
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_a_topic_that_breaks_off_is_woken_and_reset() {
+        let hub = Hub::new();
+        hub.publish(A, event(1));
+        let (first, head) = (hub.cursor(0), hub.head());
+        let listener = hub.listen(vec![A]);
+        let waiting = tokio::spawn(async move { listener.after(head).await });
+        tokio::task::yield_now().await;
+        hub.break_off(&[A]);
+        waiting.await.expect("woken");
+        for cursor in [first, head] {
+            assert_eq!(hub.read(&[A], cursor, 10), Read::Reset { head: 2 });
+        }
+        assert!(matches!(hub.read(&[B], head, 10), Read::Batch { .. }));
+        hub.publish(A, event(3));
+        let after = Read::Batch { to: 3, events: vec![event(3)], more: false };
+        assert_eq!(hub.read(&[A], hub.cursor(2), 10), after);
     }
 
     #[tokio::test]

@@ -9,9 +9,12 @@ use tokio::time::Instant;
 /// A bucket unused for this long is full again and can be forgotten.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// Most buckets; more logins than this in two minutes is an attack, and all
-/// of them then share what is left.
+/// Most buckets; more logins than this in two minutes is an attack. Those
+/// that have none then share one of each kind, and nobody else feels it.
 const MAX_BUCKETS: usize = 100_000;
+
+/// Name of the shared ones. No login and no address looks like this.
+const SHARED: &str = "everybody else";
 
 /// What is limited. Generous enough for a person with several tabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,11 +64,11 @@ impl RateLimiter {
         let amount = (amount as f64).min(most);
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_BUCKETS {
-            return Err(Duration::from_secs(1));
+        let mut key = (rate, login.to_owned());
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
+            SHARED.clone_into(&mut key.1);
         }
-        let bucket =
-            buckets.entry((rate, login.to_owned())).or_insert(Bucket { tokens: most, at: now });
+        let bucket = buckets.entry(key).or_insert(Bucket { tokens: most, at: now });
         let gained = now.duration_since(bucket.at).as_secs_f64() * per_second;
         bucket.tokens = (bucket.tokens + gained).min(most);
         bucket.at = now;
@@ -97,6 +100,20 @@ mod tests {
         assert_eq!(rates.take(Rate::Beats, "bob", 1), Ok(()));
         tokio::time::advance(wait + Duration::from_millis(1)).await;
         assert_eq!(rates.take(Rate::Beats, "ann", 1), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_logins_shares_what_is_left_and_stops_nobody_who_was_there() {
+        let rates = RateLimiter::default();
+        assert_eq!(rates.take(Rate::Beats, "ann", 1), Ok(()));
+        for n in 0..MAX_BUCKETS {
+            let _ = rates.take(Rate::Beats, &format!("flood {n}"), 1);
+        }
+        assert_eq!(rates.take(Rate::Beats, "ann", 1), Ok(()));
+        assert_eq!(rates.take(Rate::Changes, "late", 1), Ok(()), "the shared one");
+        while rates.take(Rate::Changes, "late", 1).is_ok() {}
+        assert!(rates.take(Rate::Changes, "later", 1).is_err());
+        assert!(rates.buckets.lock().expect("lock").len() <= MAX_BUCKETS + 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ pub(super) use load::replay;
 pub use render::SentBlock;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -53,9 +53,14 @@ pub(super) struct Room {
     /// Who each Yjs client id was issued to.
     clients: Mutex<clients::Clients>,
     queue: mpsc::Sender<Submission>,
-    /// Submissions sent and not answered yet, and renders under way.
+    /// Submissions sent and not answered yet.
     busy: AtomicUsize,
+    /// A render is under way. The end of the process does not wait for it.
+    rendering: AtomicBool,
     dirty: Notify,
+    /// An edit has not been rendered yet. Readers who poll would never hear of it if the room
+    /// left memory before.
+    unrendered: AtomicBool,
     /// Set once, at the end of the room.
     stop: watch::Sender<bool>,
 }
@@ -120,10 +125,13 @@ impl Room {
     }
 
     /// The text and its revision.
-    pub fn text(&self) -> (Revision, Arc<str>) {
+    ///
+    /// # Errors
+    /// [`LiveError::Busy`] while the document is broken: an empty text would be worse than none.
+    pub fn text(&self) -> Result<(Revision, Arc<str>), LiveError> {
         let mut state = self.lock();
-        let text = state.text();
-        (state.revision, text)
+        let text = state.text()?;
+        Ok((state.revision, text))
     }
 
     /// The document's difference to a state vector, and the position after which updates follow.
@@ -144,8 +152,19 @@ impl Room {
     /// Renders anew although the text is the same: a page that it links to came or went.
     pub fn links_changed(&self, key: &str) {
         if self.lock().rendered.links.iter().any(|link| link == key) {
-            self.dirty.notify_one();
+            self.ask_for_render();
         }
+    }
+
+    fn ask_for_render(&self) {
+        self.unrendered.store(true, Ordering::SeqCst);
+        self.dirty.notify_one();
+    }
+
+    /// Whether the task that accepts updates has ended: after a failure, and at the end of the
+    /// process.
+    pub fn is_over(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Whether nothing but the map and the room's own tasks holds it, and nobody listens.
@@ -154,7 +173,11 @@ impl Room {
         /// The map's, and one for each of the two tasks.
         const OWN_REFERENCES: usize = 3;
         let topics = [Topic::View(room.id), Topic::Doc(room.id), Topic::Here(room.id)];
-        Arc::strong_count(room) == OWN_REFERENCES
+        // Fewer when a task has ended by a failure.
+        Arc::strong_count(room) <= OWN_REFERENCES
+            // In this order: a render begins by setting the one and then clears the other.
+            && !room.unrendered.load(Ordering::SeqCst)
+            && !room.rendering.load(Ordering::SeqCst)
             && room.busy.load(Ordering::SeqCst) == 0
             && topics.iter().all(|topic| room.shared.hub.listeners(*topic) == 0)
     }
@@ -167,6 +190,14 @@ impl Room {
     /// Whether everything handed in has been answered.
     pub fn is_quiet(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0
+    }
+
+    /// As a bug of yrs would.
+    #[cfg(test)]
+    pub fn break_document(&self) {
+        let mut state = self.lock();
+        assert!(state.document.apply(b"not an update").is_err());
+        state.text = None;
     }
 
     async fn stopped(&self) {
@@ -196,9 +227,12 @@ impl Room {
 }
 
 impl State {
-    fn text(&mut self) -> Arc<str> {
+    fn text(&mut self) -> Result<Arc<str>, LiveError> {
         let document = &self.document;
-        Arc::clone(self.text.get_or_insert_with(|| document.as_str().into()))
+        if document.is_broken() {
+            return Err(LiveError::Busy);
+        }
+        Ok(Arc::clone(self.text.get_or_insert_with(|| document.as_str().into())))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Room, Submission, replay};
 use crate::live::document::{Document, DocumentError};
-use crate::live::gate::{GateState, Limits, MANY_STRUCTS};
+use crate::live::gate::{GateState, Limits, MANY_STRUCTS, Passed};
 use crate::live::topic::{Encoded, Topic, encode};
 use crate::live::{LiveError, blocking, now_ms};
 use crate::page::{MAX_TEXT_BYTES, Revision};
@@ -18,6 +18,9 @@ use crate::store::{LogEntry, StoreError};
 
 /// Most updates made durable together.
 const GROUP: usize = 256;
+
+/// Most bytes made durable together, well below what the store takes in one call.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// Updates between two snapshots of a page that is being written.
 const SNAPSHOT_EVERY: u64 = 2_000;
@@ -37,6 +40,8 @@ struct Accepting {
     text_bytes: u64,
     /// Accepted, not durable yet.
     accepted: Vec<Submission>,
+    /// Their size.
+    accepted_bytes: usize,
     /// Repetitions of something accepted; answered once that is durable.
     repeated: Vec<Submission>,
 }
@@ -48,11 +53,14 @@ impl Room {
         mut submissions: mpsc::Receiver<Submission>,
     ) {
         let mut group = Vec::with_capacity(GROUP);
+        let Ok((_, text)) = self.text() else { return };
         let mut accepting = Accepting {
-            text_bytes: self.text().1.len() as u64,
+            text_bytes: text.len() as u64,
+            // The only reference of this task, see `Room::is_idle`.
             room: self,
             gate,
             accepted: Vec::new(),
+            accepted_bytes: 0,
             repeated: Vec::new(),
         };
         loop {
@@ -66,10 +74,14 @@ impl Room {
                 accepting.take(submission).await;
             }
             accepting.commit().await;
-            let room = &accepting.room;
-            room.busy.fetch_sub(count, Ordering::SeqCst);
-            if let Err(error) = room.keep_snapshot(SNAPSHOT_EVERY).await {
-                log::warn!("page {}: no snapshot: {error}", room.id);
+            accepting.room.busy.fetch_sub(count, Ordering::SeqCst);
+            if accepting.room.lock().document.is_broken() {
+                // The end of the queue tells that this room is over: the next one who comes
+                // opens the page anew.
+                return;
+            }
+            if let Err(error) = accepting.room.keep_snapshot(SNAPSHOT_EVERY).await {
+                log::warn!("page {}: no snapshot: {error}", accepting.room.id);
             }
         }
     }
@@ -86,6 +98,7 @@ impl Accepting {
         match self.judge(&submission).await {
             Ok(true) => {
                 self.gate.accept(&submission.update);
+                self.accepted_bytes += submission.update.len();
                 self.accepted.push(submission);
             }
             Ok(false) => self.repeated.push(submission),
@@ -95,12 +108,11 @@ impl Accepting {
 
     /// Whether an update is new (true) or all known.
     async fn judge(&mut self, submission: &Submission) -> Result<bool, LiveError> {
-        let Submission { author, update, trusted, .. } = submission;
-        let limits = if *trusted { Limits::SERVER } else { Limits::BROWSER };
-        let passed = {
-            let clients = self.room.clients();
-            self.gate.check_with(update, &|client| clients.owns(&author.id, client), &limits)?
-        };
+        let Submission { update, trusted, .. } = submission;
+        if self.accepted_bytes + update.len() > GROUP_BYTES {
+            self.commit().await;
+        }
+        let passed = self.check(submission)?;
         if passed.known {
             return Ok(false);
         }
@@ -111,6 +123,10 @@ impl Accepting {
         if may_overflow || may_take_long {
             // Tried on a copy, of which everything accepted so far must be a part.
             self.commit().await;
+            // What it builds on is gone again if the disk was full.
+            if self.check(submission)?.known {
+                return Ok(false);
+            }
             let size = self.rehearse(update.clone()).await?;
             if size > limit {
                 return Err(LiveError::PageFull);
@@ -120,6 +136,14 @@ impl Accepting {
             self.text_bytes += passed.inserted_bytes;
         }
         Ok(true)
+    }
+
+    fn check(&self, submission: &Submission) -> Result<Passed, LiveError> {
+        let Submission { author, update, trusted, .. } = submission;
+        let limits = if *trusted { Limits::SERVER } else { Limits::BROWSER };
+        let clients = self.room.clients();
+        let owns = |client| clients.owns(&author.id, client);
+        Ok(self.gate.check_with(update, &owns, &limits)?)
     }
 
     /// The size of the text after an update, found on a copy.
@@ -135,6 +159,7 @@ impl Accepting {
     /// Makes what was accepted durable, then applies, publishes and answers it.
     async fn commit(&mut self) {
         let accepted = std::mem::take(&mut self.accepted);
+        self.accepted_bytes = 0;
         let repeated = std::mem::take(&mut self.repeated);
         let committed =
             if accepted.is_empty() { Ok(()) } else { self.commit_group(accepted).await };
@@ -180,7 +205,7 @@ impl Accepting {
             self.rebuild_gate();
         }
         room.shared.pages.edited(room.id, last, at_ms);
-        room.dirty.notify_one();
+        room.ask_for_render();
         for (submission, result) in accepted.into_iter().zip(results) {
             answer(submission, result);
         }
@@ -197,7 +222,9 @@ impl Accepting {
             // It keeps what it knew, which refuses more than it must and never less.
             Err(error) => log::error!("page {}: gate not rebuilt: {error}", self.room.id),
         }
-        self.text_bytes = self.room.text().1.len() as u64;
+        if let Ok((_, text)) = self.room.text() {
+            self.text_bytes = text.len() as u64;
+        }
     }
 }
 
@@ -252,7 +279,7 @@ impl Room {
                 self.shared.hub.publish_all(Topic::Doc(self.id), events);
             }
             Err(error) => {
-                // It stays broken: every call fails until the page is opened again.
+                // It stays broken: every call fails, and the room ends.
                 log::error!("page {id}: not loaded again: {error}");
                 results.resize_with(accepted.len(), || Err(LiveError::Busy));
             }

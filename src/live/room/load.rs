@@ -1,7 +1,7 @@
 //! Opening a room: the newest snapshot and the log after it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -124,6 +124,8 @@ impl Room {
             queue,
             busy: AtomicUsize::new(0),
             dirty: Notify::new(),
+            unrendered: AtomicBool::new(false),
+            rendering: AtomicBool::new(false),
             stop: watch::Sender::new(false),
         });
         tokio::spawn(Arc::clone(&room).accept_updates(gate, submissions));

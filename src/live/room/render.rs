@@ -1,5 +1,6 @@
 //! The task that renders a page after edits and tells readers what changed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -54,7 +55,12 @@ impl<'a> From<&'a Block> for SentBlock<'a> {
 /// Replace blocks `start..end` of the old list by `blocks`; the new list has `total`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Changed<'a> {
+    /// Revision of the old list.
+    was: Revision,
+    /// Revision of the new list, once all runs are applied.
     rev: Revision,
+    /// The last run from `was` to `rev`.
+    last: bool,
     start: usize,
     end: usize,
     total: usize,
@@ -81,17 +87,23 @@ impl Room {
                 () = self.stopped() => return,
                 () = self.dirty.notified() => {
                     let started = Instant::now();
-                    self.busy.fetch_add(1, Ordering::SeqCst);
-                    let large = self.text().1.len() > LARGE_TEXT;
-                    if large {
-                        let room = Arc::clone(&self);
-                        // The join fails only if rendering panics, which it does not by contract;
-                        // the next edit then renders again.
-                        let _ = tokio::task::spawn_blocking(move || room.render()).await;
+                    self.rendering.store(true, Ordering::SeqCst);
+                    // Before the text is read: what comes after the look sets it again.
+                    self.unrendered.store(false, Ordering::SeqCst);
+                    let room = Arc::clone(&self);
+                    // Rendering does not panic by contract. If it did, the next edit would have
+                    // to render again all the same.
+                    let work = move || catch_unwind(AssertUnwindSafe(|| room.render())).is_ok();
+                    let large = self.text().is_ok_and(|(_, text)| text.len() > LARGE_TEXT);
+                    let rendered = if large {
+                        tokio::task::spawn_blocking(work).await.unwrap_or(false)
                     } else {
-                        self.render();
+                        work()
+                    };
+                    if !rendered {
+                        log::error!("page {}: rendering failed", self.id);
                     }
-                    self.busy.fetch_sub(1, Ordering::SeqCst);
+                    self.rendering.store(false, Ordering::SeqCst);
                     rest_due = Some(started + REST_AFTER);
                     check_due.get_or_insert((checked_at + CHECK_PAUSE).max(Instant::now() + CHECK_PAUSE / 4));
                     let pause = PAUSE.max(started.elapsed() * PAUSE_PER_COST);
@@ -112,12 +124,14 @@ impl Room {
 
     /// Renders the text and publishes the difference to the last time.
     fn render(&self) {
-        let (revision, text) = self.text();
+        // A broken page keeps its last blocks until it is opened anew.
+        let Ok((revision, text)) = self.text() else { return };
         let mut renderer = self.renderer.lock().unwrap_or_else(PoisonError::into_inner);
         let rendered = renderer.render(&text, &|path| self.shared.pages.exists(path));
         let mut state = self.lock();
         let topic = Topic::View(self.id);
-        let changes = differences(&state.rendered, &rendered, revision);
+        let changes =
+            differences((state.rendered_revision, &state.rendered), (revision, &rendered));
         let events: Vec<_> = changes.iter().map(|c| encode(topic, "changed", c)).collect();
         if !events.is_empty() {
             self.shared.hub.publish_all(topic, events);
@@ -130,7 +144,8 @@ impl Room {
     /// Publishes position and hash of the text, so that a browser that differs notices.
     fn check(&self) {
         let mut state = self.lock();
-        let (hash, length) = text_hash(&state.text());
+        let Ok(text) = state.text() else { return };
+        let (hash, length) = text_hash(&text);
         let checked = Checked { rev: state.revision, length, hash: format!("{hash:08x}") };
         let topic = Topic::Doc(self.id);
         self.shared.hub.publish(topic, encode(topic, "checked", &checked));
@@ -140,7 +155,10 @@ impl Room {
 /// What has to be replaced, as runs of blocks from the end of the page to its start, so that each
 /// run stands where the old page had it. Many people write at different places: one run over all
 /// of them would send most of the page with every keystroke.
-fn differences<'a>(old: &Rendered, new: &'a Rendered, rev: Revision) -> Vec<Changed<'a>> {
+fn differences<'a>(
+    (was, old): (Revision, &Rendered),
+    (rev, new): (Revision, &'a Rendered),
+) -> Vec<Changed<'a>> {
     let same = |(a, b): &(&Block, &Block)| a.hash == b.hash && a.lines == b.lines;
     let head = old.blocks.iter().zip(&new.blocks).take_while(same).count();
     let rest = old.blocks.len().min(new.blocks.len()) - head;
@@ -152,14 +170,18 @@ fn differences<'a>(old: &Rendered, new: &'a Rendered, rev: Revision) -> Vec<Chan
     let mut change = |from: std::ops::Range<usize>, to: std::ops::Range<usize>| {
         total = total - from.len() + to.len();
         let blocks = new.blocks[to].iter().map(Into::into).collect();
-        Changed { rev, start: from.start, end: from.end, total, blocks, title }
+        Changed { was, rev, last: false, start: from.start, end: from.end, total, blocks, title }
     };
     let runs = runs(&old.blocks[head..old_end], &new.blocks[head..new_end]);
     let shifted = |range: std::ops::Range<usize>| range.start + head..range.end + head;
     let mut changes: Vec<_> =
         runs.into_iter().rev().map(|(from, to)| change(shifted(from), shifted(to))).collect();
-    if changes.is_empty() && old.title != new.title {
+    // An empty run also says that nothing on the screen differs, so that the next one fits.
+    if changes.is_empty() && (was != rev || old.title != new.title) {
         changes.push(change(0..0, 0..0));
+    }
+    if let Some(change) = changes.last_mut() {
+        change.last = true;
     }
     changes
 }
@@ -216,7 +238,7 @@ mod tests {
 
     fn check(old: &[&str], new: &[&str], expected: &[(usize, usize, &[&str])]) {
         let (before, after) = (page(old), page(new));
-        let changes = differences(&before, &after, Revision(1));
+        let changes = differences((Revision(1), &before), (Revision(2), &after));
         let found: Vec<(usize, usize, Vec<&str>)> = changes
             .iter()
             .map(|c| (c.start, c.end, c.blocks.iter().map(|b| b.html).collect()))
@@ -234,7 +256,7 @@ mod tests {
 
     #[test]
     fn only_blocks_that_differ_are_sent() {
-        check(&["a", "b", "c"], &["a", "b", "c"], &[]);
+        check(&["a", "b", "c"], &["a", "b", "c"], &[(0, 0, &[])]);
         check(&["a", "b", "c"], &["a", "x", "c"], &[(1, 2, &["x"])]);
         check(&["a", "b"], &["a", "x", "b"], &[(1, 1, &["x"])]);
         check(&["a", "b", "c"], &["a", "c"], &[(1, 2, &[])]);
@@ -269,7 +291,7 @@ mod tests {
             let (old, new) = (draw(), draw());
             let (before, after) = (page(&old), page(&new));
             let mut blocks = old.clone();
-            for change in differences(&before, &after, Revision(1)) {
+            for change in differences((Revision(1), &before), (Revision(2), &after)) {
                 let new = change
                     .blocks
                     .iter()

@@ -201,6 +201,13 @@ async fn hold(asked: Asked, caller: &Caller, live: &State<Live>) -> Result<Answe
     live.presence().renew(&asked.client, &caller.guest.id, Rung::Hold);
     let mut batch = Batch::read(live.hub(), &asked.topics, asked.cursor);
     if batch.is_empty() && !asked.wait.is_zero() {
+        // A request that is held costs about as much as a stream.
+        let _permit = match live.open_hold(caller.browser.as_deref(), Some(caller.address)) {
+            Ok(permit) => permit,
+            Err(why) => {
+                return Ok(Answer::Json(answer(&batch, &asked.nonce, Some(why))));
+            }
+        };
         // The listener comes before the second look, so nothing falls between.
         let listener = live.hub().listen(asked.topics.clone());
         let waiting = listener.after(asked.cursor);
@@ -212,7 +219,7 @@ async fn hold(asked: Asked, caller: &Caller, live: &State<Live>) -> Result<Answe
             return Err(Kind::Forbidden.into());
         }
     }
-    Ok(Answer::Json(answer(&batch, &asked.nonce)))
+    Ok(Answer::Json(answer(&batch, &asked.nonce, None)))
 }
 
 fn poll(asked: Asked, tag: &IfNoneMatch, caller: &Caller, live: &Live) -> Answer {
@@ -225,14 +232,18 @@ fn poll(asked: Asked, tag: &IfNoneMatch, caller: &Caller, live: &Live) -> Answer
     {
         return Answer::NothingNew(NothingNew { etag: known });
     }
-    Answer::Json(answer(&batch, &asked.nonce))
+    Answer::Json(answer(&batch, &asked.nonce, None))
 }
 
-fn answer(batch: &Batch, nonce: &str) -> LiveJson {
-    let body = format!(
-        r#"{{"nonce":"{nonce}",{},"advice":{{"mode":null,"wait":{MAX_WAIT_SECS},"interval_ms":{POLL_INTERVAL_MS}}}}}"#,
-        batch.json_fields()
-    );
+/// `full` says why the client should poll from now on.
+fn answer(batch: &Batch, nonce: &str, full: Option<&str>) -> LiveJson {
+    let advice = serde_json::json!({
+        "mode": full.map(|_| "poll"),
+        "wait": MAX_WAIT_SECS,
+        "interval_ms": POLL_INTERVAL_MS,
+        "why": full,
+    });
+    let body = format!(r#"{{"nonce":"{nonce}",{},"advice":{advice}}}"#, batch.json_fields());
     LiveJson { body, etag: Some(batch.to.to_string()) }
 }
 

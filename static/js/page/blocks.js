@@ -13,7 +13,7 @@ import { createAnchor } from "./anchor.js";
 import { planBlocks } from "./diff.js";
 
 /** @typedef {{ hash: string, lines: number, html: string }} Block */
-/** @typedef {{ rev?: number, start: number, end: number, total: number, blocks: Block[], title?: string }} Change */
+/** @typedef {{ was?: number, rev?: number, last?: boolean, start: number, end: number, total: number, blocks: Block[], title?: string }} Change */
 /** @typedef {{ cursor: string, rev: number, title: string, blocks: Block[], deleted: boolean }} View */
 
 /** Longer than the glow itself, for engines that do not report its end. */
@@ -114,11 +114,15 @@ export function createBlocks(article, options = {}) {
   /** @param {Change} change @returns {boolean} */
   function applyNow(change) {
     const next = change.rev ?? rev;
-    if (change.rev !== undefined && next <= rev) return true;
+    const from = change.was ?? rev;
+    // The same revision may be rendered twice, when a page that it links to came or went.
+    if (next < rev || (next === rev && from < rev)) return true;
+    if (from > rev) return false;
     const old = list();
     if (!fits(change, old.length)) return false;
     replace(old, change.start, change.end, change.blocks);
-    rev = next;
+    // One revision may come in several runs.
+    if (change.last !== false) rev = next;
     options.onChange?.({ rev, title: change.title, count: change.total });
     return true;
   }
