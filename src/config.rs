@@ -40,9 +40,10 @@ pub struct Settings {
     pub trusted_proxy: Vec<IpAddr>,
     /// Live streams that one browser may hold open; beyond it a tab is told to poll. 0: none. 4.
     pub streams_per_browser: usize,
-    /// Live streams from one address (a whole school may share one). 0: none. 200.
+    /// Live streams from one address (a whole school may share one); loopback is exempt, since
+    /// everybody behind a proxy on this machine comes from there. 0: none. 200.
     pub streams_per_address: usize,
-    /// Live streams in all, at about 30 KB of memory each. 0: none. 2000.
+    /// Live streams in all, at about 40 KB of memory each. 0: none. 10000.
     pub streams_total: usize,
     /// Writes are refused (507) while the disk has less free space than this. 0: never. 256 MiB.
     pub free_floor_bytes: ByteUnit,
@@ -68,6 +69,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let store = store::Options::default();
+        let caps = StreamCaps::default();
         Self {
             address: None,
             port: None,
@@ -75,9 +77,9 @@ impl Default for Settings {
             site_name: "Halley".to_owned(),
             public_origin: None,
             trusted_proxy: Vec::new(),
-            streams_per_browser: 4,
-            streams_per_address: 200,
-            streams_total: 2000,
+            streams_per_browser: caps.per_browser,
+            streams_per_address: caps.per_address,
+            streams_total: caps.total,
             free_floor_bytes: store.free_floor_bytes.bytes(),
             cache_bytes: store.cache_bytes.bytes(),
             segment_bytes: store.segment_bytes.bytes(),
@@ -141,7 +143,9 @@ impl Config {
                 .merge(&all)
                 .select(all.profile().clone())
                 .extract_inner("halley")
-                .map_err(|errors| ConfigError(errors.into_iter().map(describe).collect()))?;
+                .map_err(|errors| {
+                    ConfigError(errors.into_iter().map(|e| describe(&e)).collect())
+                })?;
         }
         settings.address = command_line.address.or(settings.address);
         settings.port = command_line.port.or(settings.port);
@@ -165,7 +169,7 @@ impl Config {
                 settings.address.get_or_insert(theirs.address);
                 settings.port.get_or_insert(theirs.port);
             }
-            Err(errors) => problems.extend(errors.into_iter().map(describe)),
+            Err(errors) => problems.extend(errors.into_iter().map(|e| describe(&e))),
         }
         if problems.is_empty() { Ok(Self { settings, rocket }) } else { Err(ConfigError(problems)) }
     }
@@ -301,7 +305,7 @@ fn canonical_origin(text: &str) -> Option<String> {
 }
 
 /// One sentence about a setting that figment could not take.
-fn describe(error: rocket::figment::Error) -> String {
+fn describe(error: &rocket::figment::Error) -> String {
     let place = error.metadata.as_ref().map(|m| match &m.source {
         Some(source) => format!(" (in {} {source})", m.name),
         None => format!(" (in {})", m.name),

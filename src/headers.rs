@@ -28,6 +28,9 @@ const FIXED: [(&str, &str); 6] = [
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()"),
 ];
 
+/// Length of a body, in bytes, after which a connection is not used again.
+const LARGE_BODY: u64 = 128 * 1024;
+
 /// The style nonce of an answer; made when the edit page asks for it, for the editor puts its
 /// styles into the page by script.
 pub struct StyleNonce(String);
@@ -72,6 +75,13 @@ impl Fairing for SecurityHeaders {
             response.set_raw_header("Cache-Control", "no-store");
         }
         response.remove_header("Server");
+        // The buffer that a large body has made stays as long as its connection, and the next
+        // request on it may be a stream of minutes.
+        let length =
+            request.headers().get_one("Content-Length").and_then(|l| l.parse::<u64>().ok());
+        if length.is_some_and(|length| length > LARGE_BODY) {
+            response.set_raw_header("Connection", "close");
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::config::Config;
 use crate::live::Author;
+use crate::origin;
 use crate::random::Random;
 use crate::time;
 
@@ -104,6 +105,12 @@ impl Guest {
                 },
             })
         })
+    }
+
+    /// True when the guest came with a valid cookie, and so is the same one at each request.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.given_day.is_some()
     }
 
     /// The same guest under another name.
@@ -246,6 +253,11 @@ impl Fairing for GuestCookie {
         let renamed = wish.renamed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let today = time::now_ms() / 86_400_000;
         let wanted = renamed.or_else(|| {
+            // A form that another site sends here comes without the cookie: answering with a new
+            // one would make the visitor somebody else.
+            if origin::is_foreign(request) {
+                return None;
+            }
             let guest = Guest::of(request);
             let due = guest.given_day.is_none_or(|day| day + RENEW_DAYS <= today);
             (wish.remember.load(Ordering::Relaxed) && due).then(|| guest.clone())
@@ -253,7 +265,7 @@ impl Fairing for GuestCookie {
         let rocket = request.rocket();
         if let (Some(guest), Some(key)) = (wanted, rocket.state::<SigningKey>()) {
             let secure = rocket.state::<Config>().is_some_and(Config::is_https);
-            response.adjoin_header(&guest.cookie(key, today, secure));
+            response.adjoin_header(guest.cookie(key, today, secure));
         }
     }
 }

@@ -105,14 +105,14 @@ pub struct LiveSettings {
 pub struct View {
     /// Position after which changes of these blocks follow.
     pub cursor: String,
-    /// Revision of the blocks.
-    pub revision: Revision,
     /// Title and blocks.
     pub rendered: Arc<Rendered>,
-    /// Markdown, at least as new as the blocks.
+    /// Revision of the blocks, which may be older than the text's.
+    pub rendered_revision: Revision,
+    /// Markdown.
     pub text: Arc<str>,
-    /// Revision of the text.
-    pub text_revision: Revision,
+    /// Revision of the text: what an edit of it starts from.
+    pub revision: Revision,
 }
 
 /// What became of a whole text that was merged in.
@@ -333,13 +333,13 @@ impl Live {
     pub async fn view(&self, id: PageId) -> Result<View, LiveError> {
         let room = self.room(id).await?;
         let view = room.view();
-        let (text_revision, text) = room.text();
+        let (revision, text) = room.text();
         Ok(View {
             cursor: view.cursor.to_string(),
-            revision: view.revision,
             rendered: view.rendered,
+            rendered_revision: view.revision,
             text,
-            text_revision,
+            revision,
         })
     }
 
@@ -579,5 +579,49 @@ async fn blocking<T: Send + 'static>(
             log::error!("a task failed: {error}");
             Err(LiveError::Busy)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    async fn open(dir: &std::path::Path) -> Live {
+        let dir = dir.to_owned();
+        let options = Options { reserve_bytes: 0, free_floor_bytes: 0, ..Options::default() };
+        let store = tokio::task::spawn_blocking(move || Store::open(&dir, options));
+        let store = store.await.expect("opened").expect("opens");
+        Live::open(store, &LiveSettings::default()).expect("opens")
+    }
+
+    fn ann() -> Author {
+        Author { id: "gann".into(), name: "Ann".into(), colour: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_nobody_uses_leaves_memory_and_comes_back_whole() {
+        let folder = tempfile::tempdir().expect("folder");
+        let live = open(folder.path()).await;
+        let (page, _) = live.create(&"Page".parse().expect("path"), &ann()).await.expect("made");
+        let text = "# Hello\n\n[[Other]]".to_owned();
+        live.merge_text(page.id, Revision(0), text.clone(), &ann()).await.expect("merged");
+        let listener = live.hub().listen(vec![Topic::View(page.id)]);
+        let settled = async {
+            // The render after the edit is under way; its event says when it is done.
+            listener.after(live.hub().cursor(live.hub().head().seq.saturating_sub(1))).await;
+            while !live.open_rooms().iter().all(|room| room.is_quiet()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        settled.await;
+        live.tidy().await;
+        assert_eq!(live.rooms().len(), 1, "somebody listens");
+        drop(listener);
+        live.tidy().await;
+        assert_eq!(live.rooms().len(), 0, "nobody uses it");
+        let view = live.view(page.id).await.expect("opens again");
+        assert_eq!((&*view.text, view.revision), (&*text, Revision(1)));
+        live.close().await;
     }
 }

@@ -1,8 +1,10 @@
 //! Log lines a person can use: one per request, none per live poll, no secrets.
 
 use std::fmt;
+use std::io::Write;
 use std::time::Instant;
 
+use env_logger::fmt::Formatter;
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Data, Request, Response};
@@ -18,7 +20,16 @@ const DEFAULT: &str = "warn,halley=info,rocket=off,hyper=off,rocket_dyn_template
 pub fn start() {
     let env = env_logger::Env::new().filter_or("HALLEY_LOG", DEFAULT);
     // A logger that is there already (a test's) is as good.
-    let _ = env_logger::Builder::from_env(env).format_target(false).try_init();
+    let _ = env_logger::Builder::from_env(env).format(write_line).try_init();
+}
+
+fn write_line(out: &mut Formatter, record: &log::Record<'_>) -> std::io::Result<()> {
+    // What Rocket's macros say from inside our handlers ("guard failed") ends in an underscore;
+    // the error itself has been logged by whoever knows more.
+    if record.target().ends_with('_') && record.target().starts_with("halley") {
+        return Ok(());
+    }
+    writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args())
 }
 
 /// The number of a request, in its log line, its answer's `X-Request-Id` and on error pages.

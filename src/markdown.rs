@@ -94,6 +94,12 @@ pub struct Renderer {
 }
 
 impl Renderer {
+    /// Lets go of the grammars of code blocks (about 10 MB, shared by all renderers); the next
+    /// coloured block loads them again in some milliseconds.
+    pub fn rest(&mut self) {
+        self.highlighter.rest();
+    }
+
     /// Renders `text`; `exists` answers whether a page that a `[[link]]` names is there.
     ///
     /// Total: any input renders, in time that grows with its length and not faster.

@@ -21,16 +21,7 @@ impl<'r> FromRequest<'r> for WriteGuard {
     type Error = Kind;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Kind> {
-        let public = request.rocket().state::<Config>().and_then(|c| c.public_origin.as_deref());
-        let headers = request.headers();
-        let signs = Signs {
-            sites: headers.get("Sec-Fetch-Site").collect(),
-            origins: headers.get("Origin").collect(),
-            host: headers.get_one("Host"),
-            cookie: headers.contains("Cookie"),
-            public,
-        };
-        if signs.are_ours() {
+        if Signs::of(request).are_ours() {
             Outcome::Success(Self(()))
         } else {
             fail(request, Kind::ForeignOrigin)
@@ -48,7 +39,26 @@ struct Signs<'a> {
     public: Option<&'a str>,
 }
 
-impl Signs<'_> {
+/// True when a page of another site had the browser send this. A link that was followed here is
+/// not meant: browsers name an origin only with what a page sends.
+pub(crate) fn is_foreign(request: &Request<'_>) -> bool {
+    let signs = Signs::of(request);
+    !signs.origins.is_empty() && !signs.are_ours()
+}
+
+impl<'a> Signs<'a> {
+    fn of(request: &'a Request<'_>) -> Self {
+        let public = request.rocket().state::<Config>().and_then(|c| c.public_origin.as_deref());
+        let headers = request.headers();
+        Self {
+            sites: headers.get("Sec-Fetch-Site").collect(),
+            origins: headers.get("Origin").collect(),
+            host: headers.get_one("Host"),
+            cookie: headers.contains("Cookie"),
+            public,
+        }
+    }
+
     fn are_ours(&self) -> bool {
         if !self.sites.is_empty() {
             return self.sites.iter().all(|site| matches!(*site, "same-origin" | "none"));

@@ -1,5 +1,7 @@
 //! What can be asked over HTTP: one resource per file, each a stage.
 
+#![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
+
 mod api;
 mod body;
 mod edit;

@@ -22,8 +22,9 @@ use crate::time;
 
 /// What every page shows: `site` in templates.
 ///
-/// As a request guard it also takes the cursor, and so must stand before anything that reads a
-/// page's data: then nothing falls between the page and the stream that continues it.
+/// As a request guard it also takes the cursor: the head of the log before anything is read. A page
+/// with blocks replaces it by the cursor that belongs to them exactly, since a change that is applied
+/// to blocks that have it already may go unnoticed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Site {
     /// The wiki's name.

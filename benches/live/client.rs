@@ -23,6 +23,8 @@ pub struct Connection {
     host: String,
     cookie: Option<String>,
     buffer: Vec<u8>,
+    /// Body of a stream without its chunk framing, up to a frame that is not whole.
+    frames: Vec<u8>,
 }
 
 impl Connection {
@@ -30,7 +32,13 @@ impl Connection {
     pub async fn open(host: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: host.to_owned(), cookie: None, buffer: Vec::new() })
+        Ok(Self {
+            stream,
+            host: host.to_owned(),
+            cookie: None,
+            buffer: Vec::new(),
+            frames: Vec::new(),
+        })
     }
 
     /// Sends a request and reads the whole answer. The first cookie that comes is kept.
@@ -75,12 +83,17 @@ impl Connection {
         Ok(self)
     }
 
-    /// What has come of a stream since the last call, chunk framing and all.
+    /// The frames of a stream that have come whole since the last call, at least one.
     pub async fn more(&mut self) -> io::Result<Vec<u8>> {
-        if self.buffer.is_empty() && self.stream.read_buf(&mut self.buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        loop {
+            while let Some(chunk) = take_chunk(&mut self.buffer) {
+                self.frames.extend(chunk);
+            }
+            if let Some(end) = self.frames.windows(2).rposition(|pair| pair == b"\n\n") {
+                return Ok(self.frames.drain(..end + 2).collect());
+            }
+            self.fill(self.buffer.len() + 1).await?;
         }
-        Ok(std::mem::take(&mut self.buffer))
     }
 
     async fn write_request(
@@ -141,12 +154,26 @@ impl Connection {
 
     async fn fill(&mut self, length: usize) -> io::Result<()> {
         while self.buffer.len() < length {
+            self.buffer.reserve(16 * 1024);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         Ok(())
     }
+}
+
+/// Takes one whole chunk (RFC 9112, section 7.1) off the front.
+fn take_chunk(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let line = find(buffer, b"\r\n")?;
+    let size = std::str::from_utf8(&buffer[..line]).ok()?;
+    let size = usize::from_str_radix(size.trim(), 16).ok()?;
+    if buffer.len() < line + 2 + size + 2 {
+        return None;
+    }
+    let chunk = buffer[line + 2..line + 2 + size].to_vec();
+    buffer.drain(..line + 2 + size + 2);
+    Some(chunk)
 }
 
 /// The first place of `needle`.

@@ -3,7 +3,8 @@
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
-use minijinja::AutoEscape;
+use minijinja::value::Value;
+use minijinja::{AutoEscape, Output, State};
 use rocket::fairing::Fairing;
 use rocket_dyn_templates::{Engines, Template};
 use rust_embed::Embed;
@@ -65,6 +66,7 @@ impl Templates {
         // rocket_dyn_templates escapes only templates it has found as files; without this, one
         // that is embedded would print names as they are.
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(write_escaped);
         for name in Embedded::iter().filter(|name| name.ends_with(".html.j2")) {
             if let Some(file) = Embedded::get(&name) {
                 let text = String::from_utf8(file.data.into_owned())?;
@@ -79,5 +81,54 @@ impl Templates {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes a value into HTML. As minijinja does it, but without turning every slash of an address
+/// into six characters.
+fn write_escaped(
+    out: &mut Output<'_>,
+    state: &State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() && state.auto_escape() == AutoEscape::Html => {
+            let mut rest = text;
+            while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
+                let (plain, tail) = rest.split_at(at);
+                out.write_str(plain)?;
+                out.write_str(match tail.as_bytes().first() {
+                    Some(b'&') => "&amp;",
+                    Some(b'<') => "&lt;",
+                    Some(b'>') => "&gt;",
+                    Some(b'"') => "&quot;",
+                    _ => "&#39;",
+                })?;
+                rest = &tail[1..];
+            }
+            out.write_str(rest)?;
+            Ok(())
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_into_html_is_escaped_unless_it_is_safe() {
+        let mut environment = minijinja::Environment::new();
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(write_escaped);
+        let check = |template: &str, expected: &str| {
+            let context = minijinja::context! { x => "</a b='\"&é", n => 7 };
+            assert_eq!(environment.render_str(template, context).expect("renders"), expected);
+        };
+        check("{{ x }}", "&lt;/a b=&#39;&quot;&amp;é");
+        check("{{ x|safe }}", "</a b='\"&é");
+        check("{{ n }}|{{ missing }}", "7|");
+        check("{{ [x] }}", "[&quot;&lt;&#x2f;a b=&#x27;\\&quot;&amp;é&quot;]");
     }
 }

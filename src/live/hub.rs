@@ -272,22 +272,25 @@ impl Listener {
         &self.hub
     }
 
-    /// Ready when something is after `seq`, or when the process drains.
+    /// Ready when something is after `cursor`, when the cursor cannot be served (a reset is due
+    /// then, and nothing would ever come after it), or when the process drains.
     ///
     /// The wake-up is registered before the look, so nothing falls between.
-    pub fn poll_after(&self, seq: u64, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_after(&self, cursor: Cursor, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
         let inner = self.hub.read_lock();
-        let news = self
-            .topics
-            .iter()
-            .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > seq));
+        let news = cursor.epoch != self.hub.epoch
+            || cursor.seq > inner.head
+            || self
+                .topics
+                .iter()
+                .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > cursor.seq));
         if news || self.hub.is_draining() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Waits until something is after `seq`, or the process drains.
-    pub async fn after(&self, seq: u64) {
-        std::future::poll_fn(|cx| self.poll_after(seq, cx)).await;
+    /// Waits until [`Listener::poll_after`] is ready.
+    pub async fn after(&self, cursor: Cursor) {
+        std::future::poll_fn(|cx| self.poll_after(cursor, cx)).await;
     }
 }
 
@@ -378,9 +381,10 @@ mod tests {
     #[tokio::test]
     async fn a_listener_is_woken_by_its_topics_and_by_the_end() {
         let hub = Hub::new();
+        let (start, second) = (hub.cursor(0), hub.cursor(2));
         let listener = hub.listen(vec![A]);
         let waiting = tokio::spawn(async move {
-            listener.after(0).await;
+            listener.after(start).await;
             listener
         });
         tokio::task::yield_now().await;
@@ -390,7 +394,7 @@ mod tests {
         hub.publish(A, event(2));
         let listener = waiting.await.expect("woken");
         assert_eq!(hub.listeners(A), 1);
-        let waiting = tokio::spawn(async move { listener.after(2).await });
+        let waiting = tokio::spawn(async move { listener.after(second).await });
         tokio::task::yield_now().await;
         hub.drain();
         waiting.await.expect("woken by the end");

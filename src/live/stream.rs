@@ -125,7 +125,7 @@ impl Stream {
             return Poll::Ready(Some(frame));
         }
         // Registered before the look, in `poll_after`; then the clock.
-        if self.listener.poll_after(self.cursor.seq, cx).is_ready()
+        if self.listener.poll_after(self.cursor, cx).is_ready()
             || self.lease.poll_superseded(cx).is_ready()
         {
             let frame = self.news();
@@ -178,7 +178,7 @@ impl Stream {
         if now >= self.end_at || self.sent >= MAX_BYTES {
             return Some(self.bye("recycle", random_below(2_000)));
         }
-        (now >= self.heartbeat_at).then(|| self.batch(now))
+        (now >= self.heartbeat_at).then(|| self.news())
     }
 
     fn news(&mut self) -> String {
@@ -335,6 +335,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_cursor_of_another_process_or_of_the_future_is_reset_without_waiting() {
+        let bench = Bench::new();
+        bench.publish(1);
+        let foreign = Cursor { seq: 99, ..Hub::new().head() };
+        for cursor in [foreign, bench.hub.cursor(99)] {
+            let mut stream = bench.open(cursor, false, Box::new(|_| true));
+            let begun = Instant::now();
+            next(&mut stream).await;
+            assert_eq!(kind(&next(&mut stream).await.expect("reset")), "event: reset");
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stream_ends_itself_and_says_why() {
         let why = |frame: Option<String>| {
             let frame = frame.expect("bye");
@@ -360,6 +374,11 @@ mod tests {
         bench.publish(1);
         assert_eq!(why(next(&mut refused).await).as_deref(), Some("auth"));
 
+        let mut silent = bench.open(bench.hub.head(), false, Box::new(|_| false));
+        next(&mut silent).await;
+        next(&mut silent).await;
+        assert_eq!(why(next(&mut silent).await).as_deref(), Some("auth"), "by the heartbeat");
+
         let mut first = bench.open(bench.hub.head(), false, Box::new(|_| true));
         next(&mut first).await;
         let second = bench.open(bench.hub.head(), false, Box::new(|_| true));
@@ -370,7 +389,7 @@ mod tests {
         next(&mut last).await;
         bench.hub.drain();
         assert_eq!(why(next(&mut last).await).as_deref(), Some("drain"));
-        drop((old, refused, first, last, third));
+        drop((old, refused, silent, first, last, third));
         assert_eq!(bench.counter.total(), 0, "each gives back its place");
     }
 

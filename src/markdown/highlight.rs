@@ -142,6 +142,11 @@ pub(super) struct Highlighter {
 }
 
 impl Highlighter {
+    /// Lets go of the grammars; they leave memory with their last user.
+    pub fn rest(&mut self) {
+        self.grammars = None;
+    }
+
     /// Starts a new rendering.
     pub fn restart(&mut self) {
         self.spent = Duration::ZERO;

@@ -17,6 +17,9 @@ const DRAIN: u64 = 16 * 1024 * 1024;
 
 /// Reads a whole body of at most `limit` bytes.
 ///
+/// Rocket has waited for the first 14 bytes by then, to see whether they are `_method=`; what a
+/// client does before that is bounded by the number of connections only.
+///
 /// # Errors
 /// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off.
 pub async fn read_body(

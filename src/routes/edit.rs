@@ -36,7 +36,7 @@ async fn edit_page(
         return Ok(Reply::Html(absent(&site.0, &guest, &target.path, page.as_ref())));
     };
     require(&guest, Action::Write, Some(page))?;
-    form(&site, live, page, None).await.map(Reply::Html)
+    form(site, live, page, None).await.map(Reply::Html)
 }
 
 /// What a form holds that could not be saved.
@@ -48,15 +48,18 @@ struct Unsaved<'a> {
 
 /// The form with the page's text, or with what could not be saved and the reason.
 async fn form(
-    site: &EditSite,
+    site: EditSite,
     live: &Live,
     page: &PageInfo,
     unsaved: Option<Unsaved<'_>>,
 ) -> Result<Html, Error> {
-    // Text and revision come from one view, and the cursor (in `site`) is older than both.
+    let EditSite(mut site) = site;
+    // Text and its revision belong together, and so do blocks, their revision and the cursor:
+    // events after this cursor continue these blocks. Blocks may be a moment older than the text.
     let now = live.view(page.id).await?;
+    site.cursor.clone_from(&now.cursor);
     let mut view = EditView {
-        page: PageView::new(page, now.revision),
+        page: PageView::new(page, now.rendered_revision),
         text: now.text.to_string(),
         base: now.revision,
         blocks: blocks(&now.rendered),
@@ -69,7 +72,7 @@ async fn form(
         view.conflict_note = Some(format!("Not saved. {}", unsaved.why.message()));
         status = unsaved.why.status();
     }
-    Ok(Html::new(&site.0, &view).with_status(status))
+    Ok(Html::new(&site, &view).with_status(status))
 }
 
 #[post("/edit/<_..>", data = "<body>")]
@@ -97,7 +100,7 @@ async fn save_page(
         // The form again, with everything that was typed: a browser's back button may not have it.
         Err(why) if why.kind() != Kind::NoPage && why.kind() != Kind::PageDeleted => {
             let base = base.ok().filter(|base| *base <= page.head);
-            form(&site, live, &page, Some(Unsaved { text, base, why: &why })).await.map(Reply::Html)
+            form(site, live, &page, Some(Unsaved { text, base, why: &why })).await.map(Reply::Html)
         }
         Err(why) => Err(why),
     }

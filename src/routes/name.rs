@@ -24,7 +24,6 @@ fn ask_name(site: Site, back: Option<&str>) -> Html {
 }
 
 #[derive(Responder)]
-#[expect(clippy::large_enum_variant, reason = "made once per request and moved twice")]
 enum Renamed {
     Json(Api),
     Form(Html),

@@ -1,15 +1,18 @@
 //! Pages to read: the front page, one page, the list of all.
 
+use std::time::Duration;
+
 use rocket::fairing::AdHoc;
 use rocket::http::Status;
+use rocket::tokio::time::{Instant, sleep};
 use rocket::{State, get, routes};
 
 use super::reply::{Redirect, Reply};
 use super::target::Target;
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
-use crate::live::{Live, PageInfo};
-use crate::page::{PagePath, Revision};
+use crate::live::{Live, PageInfo, View};
+use crate::page::{PageId, PagePath, Revision};
 use crate::rights::{Action, may, require};
 use crate::time;
 use crate::views::{
@@ -37,7 +40,7 @@ async fn show_front(site: Site, guest: Guest, live: &State<Live>) -> Result<Repl
     let path: PagePath = FRONT_PAGE.parse()?;
     match live.pages().find(&path) {
         Some(page) if page.deleted_ms.is_none() => {
-            read(&site, &guest, live, &page, None).await.map(Reply::Html)
+            read(site, &guest, live, &page, None).await.map(Reply::Html)
         }
         page => Ok(Reply::Html(absent(&site, &guest, &path, page.as_ref()))),
     }
@@ -69,7 +72,7 @@ async fn show_page(
     let rev = rev.map(parse_revision).transpose()?;
     match page {
         Some(page) if page.deleted_ms.is_none() => {
-            read(&site, &guest, live, &page, rev).await.map(Reply::Html)
+            read(site, &guest, live, &page, rev).await.map(Reply::Html)
         }
         page => Ok(Reply::Html(absent(&site, &guest, &target.path, page.as_ref()))),
     }
@@ -81,16 +84,17 @@ pub(super) fn parse_revision(text: &str) -> Result<Revision, Error> {
 }
 
 async fn read(
-    site: &Site,
+    mut site: Site,
     guest: &Guest,
     live: &Live,
     page: &PageInfo,
     rev: Option<Revision>,
 ) -> Result<Html, Error> {
     require(guest, Action::Read, Some(page))?;
-    let now = live.view(page.id).await?;
+    let now = settled_view(live, page.id).await?;
+    site.cursor.clone_from(&now.cursor);
     let mut view = ReadView {
-        page: PageView::new(page, now.revision),
+        page: PageView::new(page, now.rendered_revision),
         blocks: Vec::new(),
         empty: false,
         people: live.people(page.id),
@@ -110,9 +114,27 @@ async fn read(
     }
     view.blocks = blocks(&rendered);
     view.empty = view.blocks.is_empty();
-    // The data is newer than the cursor of `site`, never older, as it should be; when nothing
-    // was written between the two, this one says the same.
-    Ok(Html::new(site, &view))
+    Ok(Html::new(&site, &view))
+}
+
+/// How long a page waits for its own rendering, and how often it looks.
+const RENDER_WAIT: Duration = Duration::from_millis(500);
+const RENDER_LOOK: Duration = Duration::from_millis(10);
+
+/// A page's blocks and text, with everything in the blocks that had been written when this was
+/// called: whoever has just saved a form must not be shown the page as it was before.
+///
+/// A room renders a little after it accepts (50 ms, so that one rendering serves many edits).
+/// When a rendering takes very long, the page is shown as it was last; its script catches up.
+pub(super) async fn settled_view(live: &Live, page: PageId) -> Result<View, Error> {
+    let mut view = live.view(page).await?;
+    let written = view.revision;
+    let until = Instant::now() + RENDER_WAIT;
+    while view.rendered_revision < written && Instant::now() < until {
+        sleep(RENDER_LOOK).await;
+        view = live.view(page).await?;
+    }
+    Ok(view)
 }
 
 /// The page for a page that is not there: an offer to create it, or to bring it back.

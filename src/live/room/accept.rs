@@ -50,7 +50,7 @@ impl Room {
         let mut group = Vec::with_capacity(GROUP);
         let mut accepting = Accepting {
             text_bytes: self.text().1.len() as u64,
-            room: Arc::clone(&self),
+            room: self,
             gate,
             accepted: Vec::new(),
             repeated: Vec::new(),
@@ -59,16 +59,17 @@ impl Room {
             tokio::select! {
                 biased;
                 count = submissions.recv_many(&mut group, GROUP) => if count == 0 { return },
-                () = self.stopped() => return,
+                () = accepting.room.stopped() => return,
             }
             let count = group.len();
             for submission in group.drain(..) {
                 accepting.take(submission).await;
             }
             accepting.commit().await;
-            self.busy.fetch_sub(count, Ordering::SeqCst);
-            if let Err(error) = self.keep_snapshot(SNAPSHOT_EVERY).await {
-                log::warn!("page {}: no snapshot: {error}", self.id);
+            let room = &accepting.room;
+            room.busy.fetch_sub(count, Ordering::SeqCst);
+            if let Err(error) = room.keep_snapshot(SNAPSHOT_EVERY).await {
+                log::warn!("page {}: no snapshot: {error}", room.id);
             }
         }
     }

@@ -104,6 +104,7 @@ impl Room {
         let mut renderer = Renderer::default();
         let rendered =
             Arc::new(renderer.render(&document.text(), &|path| shared.pages.exists(path)));
+        renderer.rest();
         shared.pages.titled(id, rendered.title.as_deref());
         let (queue, submissions) = mpsc::channel(QUEUE);
         let room = Arc::new(Self {

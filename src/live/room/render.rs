@@ -25,6 +25,9 @@ const LARGE_TEXT: usize = 16 * 1024;
 /// Pause between two hashes of a text that is being written.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 
+/// A page that was not changed for this long lets go of what only rendering needs.
+const REST_AFTER: Duration = Duration::from_secs(20);
+
 /// A block as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SentBlock<'a> {
@@ -63,9 +66,10 @@ struct Checked {
 impl Room {
     pub(super) async fn render_changes(self: Arc<Self>) {
         let mut check_due: Option<Instant> = None;
+        let mut rest_due: Option<Instant> = None;
         let mut checked_at = Instant::now();
+        let never = Instant::now();
         loop {
-            let check = check_due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 biased;
                 () = self.stopped() => return,
@@ -82,11 +86,16 @@ impl Room {
                         self.render();
                     }
                     self.busy.fetch_sub(1, Ordering::SeqCst);
+                    rest_due = Some(started + REST_AFTER);
                     check_due.get_or_insert((checked_at + CHECK_PAUSE).max(Instant::now() + CHECK_PAUSE / 4));
                     let pause = PAUSE.max(started.elapsed() * PAUSE_PER_COST);
                     tokio::time::sleep(pause.saturating_sub(started.elapsed())).await;
                 }
-                () = tokio::time::sleep_until(check), if check_due.is_some() => {
+                () = tokio::time::sleep_until(rest_due.unwrap_or(never)), if rest_due.is_some() => {
+                    rest_due = None;
+                    self.renderer.lock().unwrap_or_else(PoisonError::into_inner).rest();
+                }
+                () = tokio::time::sleep_until(check_due.unwrap_or(never)), if check_due.is_some() => {
                     check_due = None;
                     checked_at = Instant::now();
                     self.check();

@@ -55,8 +55,15 @@ impl Caller {
     }
 
     /// The page, if it is there and the caller may do this to it.
-    pub fn page(&self, live: &Live, id: u64, action: Action) -> Result<PageId, Error> {
-        let page = live.pages().get(PageId(id)).ok_or(Kind::NoPage)?;
+    ///
+    /// What is no number at all is no page either, rather than a bad request.
+    pub fn page(
+        &self,
+        live: &Live,
+        id: impl Into<Option<u64>>,
+        action: Action,
+    ) -> Result<PageId, Error> {
+        let page = id.into().and_then(|id| live.pages().get(PageId(id))).ok_or(Kind::NoPage)?;
         rights::require(&self.guest, action, Some(&page))?;
         Ok(page.id)
     }

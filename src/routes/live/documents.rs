@@ -21,7 +21,7 @@ use crate::live::room_blocks;
 use crate::live::topic::Topic;
 use crate::live::{Live, LiveError};
 use crate::origin::WriteGuard;
-use crate::page::MAX_TEXT_BYTES;
+use crate::page::{MAX_TEXT_BYTES, PageId};
 use crate::rights::{self, Action};
 
 /// Largest body of an update. The gate's own limit is lower; between the two a caller learns why.
@@ -32,20 +32,26 @@ const MAX_STATE_VECTOR: u64 = 256 * 1024;
 
 /// A page's blocks now, for whoever cannot apply a change.
 #[get("/pages/<id>/view")]
-pub async fn read_view(id: u64, caller: Caller, live: &State<Live>) -> Result<LiveJson, Error> {
-    let info = live.pages().get(crate::page::PageId(id)).ok_or(Kind::NoPage)?;
+pub async fn read_view(
+    id: Option<u64>,
+    caller: Caller,
+    live: &State<Live>,
+) -> Result<LiveJson, Error> {
+    // Before the look, so that a restoration that comes between is not missed.
+    let cursor = live.cursor();
+    let info = id.and_then(|id| live.pages().get(PageId(id))).ok_or(Kind::NoPage)?;
     let deleted = info.deleted_ms.is_some();
     if deleted {
         let body = serde_json::json!({
-            "cursor": live.cursor(), "rev": info.head, "title": null, "blocks": [], "deleted": true,
+            "cursor": cursor, "rev": info.head, "title": null, "blocks": [], "deleted": true,
         });
         return Ok(LiveJson::new(body.to_string()));
     }
-    caller.page(live, id, Action::Read)?;
+    caller.page(live, info.id.0, Action::Read)?;
     let view = live.view(info.id).await?;
     let body = serde_json::json!({
         "cursor": view.cursor,
-        "rev": view.revision,
+        "rev": view.rendered_revision,
         "title": view.rendered.title,
         "blocks": room_blocks(&view.rendered),
         "deleted": false,
@@ -76,7 +82,7 @@ impl<'r> Responder<'r, 'static> for DocAnswer {
 /// What a document has beyond a state vector.
 #[get("/pages/<id>/doc?<sv>")]
 pub async fn read_doc(
-    id: u64,
+    id: Option<u64>,
     sv: Option<&str>,
     caller: Caller,
     live: &State<Live>,
@@ -89,7 +95,7 @@ pub async fn read_doc(
 /// take 8 KiB of address at most. Reading changes nothing, so no proof of origin is asked for.
 #[post("/pages/<id>/doc", data = "<body>")]
 pub async fn post_doc(
-    id: u64,
+    id: Option<u64>,
     caller: Caller,
     body: Bytes<{ MAX_STATE_VECTOR }>,
     live: &State<Live>,
@@ -98,7 +104,7 @@ pub async fn post_doc(
 }
 
 async fn doc_after(
-    id: u64,
+    id: Option<u64>,
     sv: Option<&[u8]>,
     caller: &Caller,
     live: &State<Live>,
@@ -130,7 +136,7 @@ pub struct SessionBody {
 /// Issues a Yjs client id for this login and page.
 #[post("/pages/<id>/session", data = "<body>")]
 pub async fn open_session(
-    id: u64,
+    id: Option<u64>,
     _write: WriteGuard,
     known: KnownGuest,
     caller: Caller,
@@ -157,9 +163,9 @@ pub async fn open_session(
 #[post("/pages/<id>/updates?<client>&<op>&<cursor>&<topics>", data = "<body>")]
 #[expect(clippy::too_many_arguments, reason = "a handler's arguments are its contract")]
 pub async fn post_update(
-    id: u64,
-    client: &str,
-    op: &str,
+    id: Option<u64>,
+    client: Option<&str>,
+    op: Option<&str>,
     cursor: Option<&str>,
     topics: Option<&str>,
     _write: WriteGuard,
@@ -167,8 +173,9 @@ pub async fn post_update(
     body: Bytes<{ MAX_UPDATE_BODY }>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
-    client_id(client)?;
-    let op = op_id(op)?;
+    // A parameter that is missing is as wrong as an empty one.
+    client_id(client.unwrap_or_default())?;
+    let op = op_id(op.unwrap_or_default())?;
     let follow = cursor.map(|cursor| batch_request(cursor, topics, &caller, live)).transpose()?;
     caller.spend(live, Rate::Updates, 1)?;
     let page = caller.page(live, id, Action::Write)?;

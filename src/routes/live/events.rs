@@ -203,7 +203,7 @@ async fn hold(asked: Asked, caller: &Caller, live: &State<Live>) -> Result<Answe
     if batch.is_empty() && !asked.wait.is_zero() {
         // The listener comes before the second look, so nothing falls between.
         let listener = live.hub().listen(asked.topics.clone());
-        let waiting = listener.after(asked.cursor.seq);
+        let waiting = listener.after(asked.cursor);
         let _ = tokio::time::timeout(asked.wait, waiting).await;
         batch = Batch::read(live.hub(), &asked.topics, asked.cursor);
     }

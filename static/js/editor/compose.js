@@ -146,6 +146,8 @@ export async function startEditor(place) {
   void tellForsaken(session);
   const preview = place.preview;
   const follow = preview && part("scrolling along", () => linkScrolling(ready.view, preview));
+  // For tests and for the curious: the editor of an element, as `document.getElementById("editor").halley`.
+  /** @type {any} */ (place.root).halley = { session, view: ready.view };
   return { session, editor: ready, follow: follow?.follow ?? (() => {}) };
 }
 

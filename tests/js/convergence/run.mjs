@@ -4,7 +4,8 @@
 //
 //   RUNS=500 SEED=1 HALLEY_URL=http://127.0.0.1:8000 node tests/js/convergence/run.mjs
 //
-// Without HALLEY_URL it starts target/{release,debug}/halley on a free port and a temporary folder; with
+// Without HALLEY_URL it starts target/{release,debug}/halley on a free port and a temporary folder, and kills it now
+// and then (what was called saved must be there afterwards); with
 // HALLEY_URL=fake it runs against the server in fake-server.mjs, in this process.
 
 import { spawn } from "node:child_process";
@@ -23,6 +24,8 @@ import { faulty, random, sleep } from "./faults.mjs";
 const RUNS = Number(process.env.RUNS ?? 40);
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const PARALLEL = Number(process.env.PARALLEL ?? 4);
+/** Longest wait for agreement once the network is whole again. */
+const QUIET_MS = Number(process.env.QUIET_MS ?? 20_000);
 const VERBOSE = process.env.VERBOSE === "1";
 
 /** Fast enough for many runs; the relations between the values are those of the product. */
@@ -52,7 +55,8 @@ const LIVE_TIMING = {
   shadowMax: 2000,
 };
 const OUTBOX_TIMING = { gapMs: 2, patienceMs: 200, backoffMs: 8, backoffMaxMs: 80, refusedMs: 100 };
-const RUNGS = ["stream", "hold", "poll", null];
+/** Rungs that clients choose from by the way; null is the ladder's own choice. */
+const RUNGS = process.env.RUNGS?.split(",") ?? ["stream", "hold", "poll", null];
 const PIECES = ["a", "word ", "\n", "😀", "👩‍👩‍👧", "é", "# ", "中文", "é", "\r\n", "x".repeat(300)];
 
 /** One browser: its login and what it keeps, across reloads of its tab. */
@@ -78,8 +82,10 @@ class Browser {
 
   async open() {
     // As a page does, whose HTML carries the cursor of before its data was read.
-    const head = await this.plain(
-      `${this.base}/_live/events?mode=poll&topics=doc:${this.page}&client=aaaaaaaaaaaaaaaaaaaa&nonce=n`,
+    const head = await steady(() =>
+      this.plain(
+        `${this.base}/_live/events?mode=poll&topics=doc:${this.page}&client=aaaaaaaaaaaaaaaaaaaa&nonce=n`,
+      ),
     );
     const cursor = (await head.json()).to;
     const id = () =>
@@ -179,6 +185,23 @@ class Browser {
   }
 }
 
+/**
+ * Asks again while the server is being started again.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @returns {Promise<T>}
+ */
+async function steady(ask) {
+  for (let left = 400; ; left -= 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (left === 0) throw error;
+      await sleep(25);
+    }
+  }
+}
+
 /** The nearest position that splits no surrogate pair. */
 function border(text, at) {
   const before = text.charCodeAt(at - 1);
@@ -232,7 +255,7 @@ async function run(seed, makeServer) {
       browser.net.rate = 0;
       browser.session.retryNow();
     }
-    const deadline = Date.now() + 15_000;
+    const deadline = Date.now() + QUIET_MS;
     for (;;) {
       const texts = browsers.map((browser) => browser.session.text?.toString());
       const quiet = browsers.every(
@@ -289,22 +312,25 @@ async function fakeServer(seed) {
 }
 
 /** @param {string} url */
-function realServer(url) {
+function realServer(url, crash) {
   const origin = new URL(url).origin;
   return async (seed) => {
     const path = `convergence/run ${seed} ${process.pid}`.split("/").map(encodeURIComponent).join("/");
-    const made = await fetch(`${origin}/api/v1/pages/${path}`, {
-      method: "PUT",
-      headers: { "content-type": "text/markdown", "if-none-match": "*" },
-      body: "start\n",
-    });
+    const made = await steady(() =>
+      fetch(`${origin}/api/v1/pages/${path}`, {
+        method: "PUT",
+        headers: { "content-type": "text/markdown", "if-none-match": "*" },
+        body: "start\n",
+      }),
+    );
     if (!made.ok) throw new Error(`the page could not be made: ${made.status} ${await made.text()}`);
     const { id } = await made.json();
     return {
       page: id,
       base: origin,
       fetchAs: () => withCookies(origin),
-      raw: async () => (await fetch(`${origin}/raw/${path}`)).text(),
+      raw: () => steady(async () => (await fetch(`${origin}/raw/${path}`)).text()),
+      disturb: crash,
     };
   };
 }
@@ -329,16 +355,7 @@ function withCookies(origin) {
   // One login per browser: the first request must have its cookie before others start.
   return async (input, init) => {
     if (jar.size === 0) {
-      first ??= send(`${origin}/_live/beat`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: "{}",
-      })
-        .then((response) => response.arrayBuffer())
-        .then(() =>
-          jar.size === 0 ? send(`${origin}/`, {}).then((response) => response.arrayBuffer()) : null,
-        )
-        .catch(() => {});
+      first ??= steady(() => send(`${origin}/`).then((response) => response.arrayBuffer()));
       await first;
     }
     return send(input, init);
@@ -360,31 +377,56 @@ async function startServer() {
     });
   });
   const data = mkdtempSync(join(tmpdir(), "halley-convergence-"));
-  const child = spawn(binary, ["serve", "--port", String(port), "--data", data], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  /** @type {import('node:child_process').ChildProcess} */
+  let child;
+  const start = () =>
+    new Promise((resolve, reject) => {
+      child = spawn(binary, ["serve", "--port", String(port), "--data", data], {
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      let seen = "";
+      child.stdout?.on("data", (chunk) => {
+        seen += chunk;
+        const found = /listening on (http:\/\/\S+)/.exec(seen);
+        if (found) resolve(found[1]);
+      });
+      child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+    });
+  const end = async (/** @type {NodeJS.Signals} */ signal) => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await gone;
+  };
   const stop = async () => {
-    if (child.exitCode === null) {
-      child.kill("SIGTERM");
-      await new Promise((resolve) => child.once("exit", resolve));
-    }
+    await end("SIGTERM");
     rmSync(data, { recursive: true, force: true });
   };
-  const url = await new Promise((resolve, reject) => {
-    let seen = "";
-    child.stdout.on("data", (chunk) => {
-      seen += chunk;
-      const found = /listening on (http:\/\/\S+)/.exec(seen);
-      if (found) resolve(found[1]);
-    });
-    child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
-  });
-  return { url, stop };
+  let crashes = 0;
+  /** @type {Promise<unknown> | null} */
+  let crashing = null;
+  /** Kills it in the middle of everything and starts it again. */
+  const crash = () => {
+    crashing ??= end("SIGKILL")
+      .then(start)
+      .then(() => (crashes += 1))
+      .finally(() => (crashing = null));
+    return crashing;
+  };
+  const url = await start();
+  return {
+    url,
+    stop,
+    crash,
+    get crashes() {
+      return crashes;
+    },
+  };
 }
 
 const given = process.env.HALLEY_URL;
 const own = given ? null : await startServer();
-const makeServer = given === "fake" ? fakeServer : realServer(given ?? own.url);
+const makeServer = given === "fake" ? fakeServer : realServer(given ?? own.url, own?.crash);
 const totals = { failed: 0, edits: 0, reloads: 0, logins: 0, counts: {} };
 const started = Date.now();
 let next = 0;
@@ -417,6 +459,6 @@ const faults = Object.entries(totals.counts)
   .join(", ");
 console.log(
   `convergence: ${RUNS} runs from seed ${SEED}, ${totals.failed} with differences; ${totals.edits} edits, ` +
-    `${totals.reloads} reloads, ${totals.logins} changed logins, ${faults || "no faults"}; ${((Date.now() - started) / 1000).toFixed(1)} s`,
+    `${totals.reloads} reloads, ${totals.logins} changed logins, ${own ? `${own.crashes} kills of the server, ` : ""}${faults || "no faults"}; ${((Date.now() - started) / 1000).toFixed(1)} s`,
 );
 process.exit(totals.failed === 0 ? 0 : 1);

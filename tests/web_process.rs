@@ -1,0 +1,195 @@
+//! The program itself: how it starts, what it says when it cannot, how it ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a process that should refuse to start may take for it.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Halley {
+    child: Child,
+    address: String,
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_halley"));
+    command.current_dir(dir).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Halley {
+    /// Starts in a directory and waits until it says where it listens.
+    fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, env: &[(&str, &str)]) -> Self {
+        let mut command = command(dir);
+        command.args(["--port", "0"]).envs(env.iter().copied());
+        let mut child = command.spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
+        let address = line.trim().strip_prefix("listening on http://").map(ToOwned::to_owned);
+        Self { child, address: address.unwrap_or_else(|| panic!("it said {line:?}")) }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("connects");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("reads");
+        answer
+    }
+
+    /// Asks it to end; returns its exit code and how long that took.
+    fn end(mut self) -> (Option<i32>, Duration) {
+        let begun = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("signals");
+        let status = self.child.wait().expect("ends");
+        (status.code(), begun.elapsed())
+    }
+}
+
+impl Drop for Halley {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs it to its end; returns success and what it said on standard error.
+fn run(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> (bool, String) {
+    let mut command = command(dir);
+    let mut child = command.args(args).envs(env.iter().copied()).spawn().expect("starts");
+    let (said, process) = (child.stderr.take().expect("piped"), Pid::from_child(&child));
+    // One that serves after all is ended, so that the test fails rather than hangs.
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(LIMIT).is_err() {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    });
+    let text = std::io::read_to_string(said).expect("reads");
+    let status = child.wait().expect("ends");
+    let _ = done.send(());
+    guard.join().expect("joins");
+    (status.success(), text)
+}
+
+#[test]
+fn it_serves_the_welcome_from_an_empty_directory_and_keeps_it() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start(dir.path());
+    let front = halley.get("/");
+    assert!(front.starts_with("HTTP/1.1 200") && front.contains("Welcome"), "{front}");
+    assert_eq!(halley.end().0, Some(0));
+    assert!(dir.path().join("data").is_dir());
+    let halley = Halley::start(dir.path());
+    assert!(halley.get("/").contains("Welcome"));
+    assert_eq!(halley.end().0, Some(0));
+}
+
+#[test]
+fn it_ends_with_success_within_five_seconds_whatever_hangs_on_it() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start(dir.path());
+    let mut hanging = Vec::new();
+    for half in [
+        "",
+        "GET / HT",
+        "PUT /api/v1/pages/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+        "POST /new HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\npath",
+    ] {
+        let mut stream = TcpStream::connect(&halley.address).expect("connects");
+        stream.write_all(half.as_bytes()).expect("sends");
+        hanging.push(stream);
+    }
+    // One whole request after them: whoever came before has been accepted.
+    assert!(halley.get("/healthz").contains("\"status\":\"ok\""));
+    let (code, took) = halley.end();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_body_that_does_not_arrive_in_time_is_answered_with_408() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start_with(dir.path(), &[("HALLEY_BODY_SECS", "1")]);
+    let mut stream = TcpStream::connect(&halley.address).expect("connects");
+    stream.set_read_timeout(Some(LIMIT)).expect("sets");
+    // Rocket itself waits, without a limit, for the first 14 bytes of a body (`_method=delete`).
+    let head =
+        "PUT /api/v1/pages/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf of the text";
+    stream.write_all(head.as_bytes()).expect("sends");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("reads");
+    assert!(line.starts_with("HTTP/1.1 408"), "{line}");
+    assert!(halley.get("/wiki/x").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused_with_a_sentence() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start(dir.path());
+    let (success, said) = run(dir.path(), &["--port", "0"], &[]);
+    assert!(!success && said.contains("another process is using"), "{said}");
+    assert_eq!(halley.end().0, Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let (success, said) = run(dir.path(), &["serve", "--port", &port], &[]);
+    assert!(!success && said.contains(&port) && said.contains("cannot listen"), "{said}");
+}
+
+#[test]
+fn a_setting_that_is_wrong_is_named() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for (name, value, words) in [
+        ("HALLEY_SIET_NAME", "x", "siet_name"),
+        ("HALLEY_BODY_SECS", "soon", "body_secs"),
+        ("HALLEY_BODY_SECS", "0", "body_secs"),
+        ("HALLEY_PUBLIC_ORIGIN", "wiki", "public_origin"),
+        ("HALLEY_TRUSTED_PROXY", "[\"here\"]", "trusted_proxy"),
+        ("ROCKET_PORT", "99999", "port"),
+    ] {
+        let (success, said) = run(dir.path(), &["--port", "0"], &[(name, value)]);
+        assert!(!success && said.contains(words), "{name}: {said}");
+    }
+    std::fs::write(dir.path().join("Rocket.toml"), "[default.halley]\nsiet_name = \"x\"\n")
+        .expect("written");
+    let (success, said) = run(dir.path(), &["--port", "0"], &[]);
+    assert!(!success && said.contains("siet_name") && said.contains("Rocket.toml"), "{said}");
+    let (success, said) = run(dir.path(), &["--prot", "0"], &[]);
+    assert!(!success && said.contains("--prot"), "{said}");
+}
+
+#[test]
+fn a_setting_wins_from_file_to_environment_to_command_line() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = "[default]\nport = 1\n[default.halley]\nsite_name = \"From the file\"\ndata = \"elsewhere\"\n";
+    std::fs::write(dir.path().join("Rocket.toml"), file).expect("written");
+    let halley = Halley::start(dir.path());
+    assert!(halley.get("/pages").contains("From the file"));
+    assert_eq!(halley.end().0, Some(0));
+    assert!(dir.path().join("elsewhere").is_dir() && !dir.path().join("data").exists());
+}
+
+#[test]
+fn a_key_that_is_damaged_is_not_replaced() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::create_dir(dir.path().join("data")).expect("made");
+    std::fs::write(dir.path().join("data/secret.key"), "short").expect("written");
+    let (success, said) = run(dir.path(), &["--port", "0"], &[]);
+    assert!(!success && said.contains("secret.key"), "{said}");
+    assert_eq!(std::fs::read(dir.path().join("data/secret.key")).expect("reads"), b"short");
+}
