@@ -548,7 +548,7 @@ impl Live {
                 let live = Live { inner };
                 live.presence().sweep();
                 ticks += 1;
-                if u128::from(ticks) * SWEEP.as_millis() % TIDY.as_millis() == 0 {
+                if (u128::from(ticks) * SWEEP.as_millis()).is_multiple_of(TIDY.as_millis()) {
                     live.tidy().await;
                 }
             }

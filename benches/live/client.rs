@@ -238,7 +238,6 @@ impl Writer {
 
     /// Types one character at a share (0 to 1) of the text; returns its revision once it is saved.
     #[expect(
-        clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a position in a page of at most 1 MiB"

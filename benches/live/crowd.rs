@@ -95,15 +95,15 @@ pub async fn measure_crowd() -> Outcome {
         .collect();
     let edits = typed.values().filter(|typed| **typed >= warm).count();
     let expected = edits * WRITERS;
-    report::line("edits, each on disk before it is shown", format!("{edits}"), None);
+    report::line("edits, each on disk before it is shown", &format!("{edits}"), None);
     report::line(
         "key to other editors, p50 / p95 / p99",
-        report::Latencies::new(latencies).to_text(),
+        &report::Latencies::new(latencies).to_text(),
         None,
     );
     report::line(
         "deliveries lost",
-        format!(
+        &format!(
             "{}",
             expected.saturating_sub(
                 arrivals
@@ -119,15 +119,15 @@ pub async fn measure_crowd() -> Outcome {
     let views = views.lock().map_or(0, |views| *views);
     report::line(
         "changes at each reader's screen a second",
-        format!("{:.1}", views as f64 / READERS as f64 / begun.elapsed().as_secs_f64()),
+        &format!("{:.1}", views as f64 / READERS as f64 / begun.elapsed().as_secs_f64()),
         None,
     );
     report::line(
         "processor seconds per 1,000 edits",
-        format!("{:.2} s", cpu.as_secs_f64() / edits as f64 * 1e3),
+        &format!("{:.2} s", cpu.as_secs_f64() / edits as f64 * 1e3),
         None,
     );
-    report::line("memory, peak", megabytes(server.peak_memory()), None);
+    report::line("memory, peak", &megabytes(server.peak_memory()), None);
     for reader in readers {
         reader.abort();
     }

@@ -37,10 +37,10 @@ pub async fn measure_poll() -> Outcome {
     let cost = (server.cpu() - cpu).as_secs_f64() / COUNT as f64 * 1e6;
     report::line(
         "polls a second",
-        format!("{rate:.0}/s"),
+        &format!("{rate:.0}/s"),
         Some(("bare 304 loop", format!("{bare:.0}/s"), rate / bare)),
     );
-    report::line("server processor time a poll", format!("{cost:.0} µs"), None);
+    report::line("server processor time a poll", &format!("{cost:.0} µs"), None);
     Ok(())
 }
 
@@ -59,7 +59,7 @@ pub async fn measure_idle() -> Outcome {
     // After the probe of the last one, when every stream sleeps.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let each = server.memory().saturating_sub(before) / READERS as u64;
-    report::line(&format!("resident bytes each ({READERS} streams)"), format!("{each}"), None);
+    report::line(&format!("resident bytes each ({READERS} streams)"), &format!("{each}"), None);
     Ok(())
 }
 
@@ -108,10 +108,10 @@ pub async fn measure_fanout() -> Outcome {
         let cost = (server.cpu() - cpu).as_secs_f64() / total * 1e6;
         report::line(
             &format!("{in_flight} in flight"),
-            format!("{rate:.0}/s"),
+            &format!("{rate:.0}/s"),
             Some(("bare socket writer", format!("{bare:.0}/s"), rate / bare)),
         );
-        report::line("server processor time a delivery", format!("{cost:.1} µs"), None);
+        report::line("server processor time a delivery", &format!("{cost:.1} µs"), None);
         for reader in readers {
             reader.abort();
         }

@@ -15,7 +15,7 @@ pub fn part(title: &str) {
 }
 
 /// One line: what, how much, beside the baseline.
-pub fn line(what: &str, value: String, baseline: Option<(&str, String, f64)>) {
+pub fn line(what: &str, value: &str, baseline: Option<(&str, String, f64)>) {
     match baseline {
         Some((name, base, ratio)) => {
             println!("{what:<44} {value:>16}   {name} {base}, ratio {ratio:.2}");

@@ -113,10 +113,10 @@ pub async fn measure_start() -> Outcome {
     let first = report::Latencies::new(first);
     report::line(
         "start to first 200 (median of 5)",
-        format!("{:.0} ms", first.share(0.5).as_secs_f64() * 1e3),
+        &format!("{:.0} ms", first.share(0.5).as_secs_f64() * 1e3),
         None,
     );
-    report::line("idle memory (largest of 5)", megabytes(memory), None);
+    report::line("idle memory (largest of 5)", &megabytes(memory), None);
     Ok(())
 }
 

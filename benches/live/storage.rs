@@ -46,7 +46,7 @@ pub async fn measure_append() -> Outcome {
         let rate = total as f64 / begun.elapsed().as_secs_f64();
         report::line(
             &format!("{writers} writers"),
-            format!("{rate:.0}/s"),
+            &format!("{rate:.0}/s"),
             Some(("bare write+fdatasync", format!("{bare:.0}/s"), rate / bare)),
         );
         tokio::task::spawn_blocking(move || store.close()).await??;
@@ -83,10 +83,14 @@ pub fn measure_render() {
     let ratio = |time: Duration| time.as_secs_f64() / bare.as_secs_f64();
     report::line(
         "whole, sanitised, highlighted",
-        ms(fresh),
+        &ms(fresh),
         Some(("bare parser", ms(bare), ratio(fresh))),
     );
-    report::line("after one keystroke", ms(stroke), Some(("bare parser", ms(bare), ratio(stroke))));
+    report::line(
+        "after one keystroke",
+        &ms(stroke),
+        Some(("bare parser", ms(bare), ratio(stroke))),
+    );
 }
 
 fn median(mut work: impl FnMut()) -> Duration {

@@ -16,7 +16,7 @@ const WRITERS: usize = 8;
 pub async fn measure_typing() -> Outcome {
     report::part("Keystroke to the other editor, p50 / p95 / p99 (each saved first)");
     let bare = report::Latencies::new(baseline::socket_trips(2_000).await?);
-    report::line("two bare socket hops", bare.to_text(), None);
+    report::line("two bare socket hops", &bare.to_text(), None);
     let server = Server::start(None)?;
     let page = put_page(&server.host, "Bench", &super::storage::page_text(4_000)).await?;
     let mut writers = Vec::new();
@@ -82,7 +82,7 @@ pub async fn measure_typing() -> Outcome {
 fn print(rung: &str, times: Vec<Duration>, bare: &report::Latencies) {
     let times = report::Latencies::new(times);
     let ratio = times.share(0.5).as_secs_f64() / bare.share(0.5).as_secs_f64();
-    report::line(rung, times.to_text(), Some(("of two bare hops", String::new(), ratio)));
+    report::line(rung, &times.to_text(), Some(("of two bare hops", String::new(), ratio)));
 }
 
 async fn head(connection: &mut Connection, page: u64) -> std::io::Result<String> {

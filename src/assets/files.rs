@@ -12,6 +12,9 @@ use rocket::http::ContentType;
 use rust_embed::Embed;
 
 #[derive(Embed)]
+// Left by a rebuild of the vendor module on this machine.
+#[exclude = "vendor/node_modules/*"]
+#[exclude = "vendor/src/*"]
 #[folder = "static/"]
 #[allow_missing = true]
 struct Embedded;

@@ -6,7 +6,7 @@ use rocket::State;
 use rocket::request::{FromRequest, Outcome, Request};
 
 use crate::error::{Error, Kind};
-use crate::identity::{COOKIE, Guest};
+use crate::identity::Guest;
 use crate::live::rate::Rate;
 use crate::live::topic::Topic;
 use crate::live::{Author, Live};
@@ -34,7 +34,7 @@ impl<'r> FromRequest<'r> for Caller {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
         let guest = Guest::of(request).clone();
-        let browser = request.cookies().get(COOKIE).map(|_| guest.id.clone());
+        let browser = guest.is_known().then(|| guest.id.clone());
         Outcome::Success(Self { guest, browser, address: ClientAddr::of(request).0 })
     }
 }
