@@ -1,6 +1,6 @@
 //! Saved means saved: the real server is killed, traced and starved of disk while writers write.
 //!
-//! `HALLEY_CRASH_ROUNDS` sets the number of kills, `HALLEY_CRASH_SEED` repeats a run.
+//! `TEST_CRASH_ROUNDS` sets the number of kills, `TEST_CRASH_SEED` repeats a run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,9 +30,9 @@ const RETRY: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_server_loses_no_acknowledged_edit_when_it_is_killed() {
-    let rounds = setting("HALLEY_CRASH_ROUNDS").unwrap_or(5);
-    let seed = setting("HALLEY_CRASH_SEED").unwrap_or_else(rand::random);
-    println!("{rounds} rounds, HALLEY_CRASH_SEED={seed}");
+    let rounds = setting("TEST_CRASH_ROUNDS").unwrap_or(5);
+    let seed = setting("TEST_CRASH_SEED").unwrap_or_else(rand::random);
+    println!("{rounds} rounds, TEST_CRASH_SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let data = tempfile::tempdir().expect("a folder");
     let mut pages: HashMap<String, Expected> = HashMap::new();
