@@ -87,6 +87,7 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await editor.page.waitForTimeout(300)
     await editor.page.screenshot({ path: join(folder, `offline-${suffix}.png`) })
     await server.start()
+    await editor.saved({ seconds: 30 })
     await Promise.all([me, anna, ben].map((person) => person.close()))
   }
 }
