@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use halley::markdown::Renderer;
 
-/// Length of each source: 128 KiB, or the limit of a page (1 MiB) with `HALLEY_LONG=1`.
+/// Length of each source: 128 KiB, or the limit of a page (1 MiB) with `TEST_LONG=1`.
 static SIZE: LazyLock<usize> =
-    LazyLock::new(|| if std::env::var_os("HALLEY_LONG").is_some() { 1 << 20 } else { 1 << 17 });
+    LazyLock::new(|| if std::env::var_os("TEST_LONG").is_some() { 1 << 20 } else { 1 << 17 });
 
 /// How many times the cost of plain text a source may cost. What is quadratic costs hundreds.
 const RATIO: u32 = 6;

@@ -53,6 +53,8 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
 ])) {
   for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     const suffix = `${label}${colorScheme === 'dark' ? '-dark' : ''}`
+    // What the picture before this one left behind goes.
+    await server.put('Observing log', handbook, await server.revision('Observing log'))
     const options = { viewport, colorScheme, hasTouch: phone, isMobile: phone, deviceScaleFactor: phone ? 2 : 1, allow: networkNoise }
     const [me, anna, ben] = await Promise.all([people.person(server.url, options), people.person(server.url), people.person(server.url)])
     await Promise.all([rename(anna, 'Anna'), rename(ben, 'Ben'), rename(me, 'Mira')])
@@ -61,12 +63,16 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await reader.reaches(['stream'])
     await reader.page.waitForTimeout(500)
     await reader.page.screenshot({ path: join(folder, `view-${suffix}.png`) })
+    await reader.page.close()
     const editor = await me.edit('Observing log')
     await editor.reaches(['stream'])
-    await a.placeCaret('come')
-    await b.placeCaret('Somebody brings')
     await editor.placeCaret('Pons-Brooks')
-    await editor.page.waitForTimeout(2500)
+    await editor.page.waitForTimeout(1500)
+    // Names stay beside a caret for two seconds after it has moved.
+    await a.placeCaret('71 years')
+    await b.placeCaret('Somebody brings')
+    await editor.page.waitForFunction(() => document.querySelectorAll('#editor .remote-caret:not(.quiet)').length >= 2)
+    await editor.page.waitForTimeout(400)
     await editor.page.screenshot({ path: join(folder, `edit-${suffix}.png`) })
     const pages = await me.context.newPage()
     await pages.goto('/pages')
@@ -81,6 +87,7 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await editor.page.waitForTimeout(300)
     await editor.page.screenshot({ path: join(folder, `offline-${suffix}.png`) })
     await server.start()
+    await editor.saved({ seconds: 30 })
     await Promise.all([me, anna, ben].map((person) => person.close()))
   }
 }

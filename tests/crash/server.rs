@@ -31,8 +31,17 @@ impl Server {
         Self::start_under(Command::new(Self::program()), data, settings)
     }
 
+    /// Starts where it may refuse to, such as on a full disk: `None` when it ended instead of listening.
+    pub fn try_start(data: &Path, settings: &[(&str, &str)]) -> Option<Self> {
+        Self::launch(Command::new(Self::program()), data, settings)
+    }
+
     /// Starts by a command to which the server's arguments are appended, such as a tracer.
-    pub fn start_under(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+    pub fn start_under(command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::launch(command, data, settings).expect("the server listens within 30 s")
+    }
+
+    fn launch(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Option<Self> {
         let port = free_port();
         // Our own variables are no settings of the server.
         for (name, _) in std::env::vars_os() {
@@ -45,7 +54,9 @@ impl Server {
             .arg(data)
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .env("HALLEY_LOG", "error")
+            // Shown with the output of a test that fails.
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().expect("the server starts");
         let stdout = child.stdout.take().expect("piped");
         let (say, heard) = mpsc::channel();
@@ -58,8 +69,7 @@ impl Server {
             }
         });
         let server = Self { child, port };
-        heard.recv_timeout(START_LIMIT).expect("the server listens within 30 s");
-        server
+        heard.recv_timeout(START_LIMIT).is_ok().then_some(server)
     }
 
     /// `http://host:port` and a path.

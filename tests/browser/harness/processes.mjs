@@ -109,8 +109,8 @@ export async function until(question, { seconds = 10, what = 'it happened', ever
   }
 }
 
-/** How much longer than usual this machine may take: HALLEY_SLOW=3 on a busy one. */
-export const slowness = Number(process.env.HALLEY_SLOW ?? 1)
+/** How much longer than usual this machine may take: TEST_SLOW=3 on a busy one. */
+export const slowness = Number(process.env.TEST_SLOW ?? 1)
 
 /** Whether the long forms run. */
-export const long = process.env.HALLEY_LONG === '1'
+export const long = process.env.TEST_LONG === '1'

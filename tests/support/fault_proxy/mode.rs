@@ -28,7 +28,8 @@ pub enum Fault {
     Slow(usize),
     /// A network's sign-in page answers every request.
     Portal,
-    /// So many connections are served at once; the others wait, accepted but unread.
+    /// So many connections are served at once, each for one request; the others wait, accepted but
+    /// unread.
     Cap(usize),
     /// Nobody listens; open connections are reset.
     Refuse,

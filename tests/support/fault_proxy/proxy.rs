@@ -227,6 +227,11 @@ impl Proxy {
         let mut framing = Framing::of_response(&head, method);
         let chunked = matches!(framing, Framing::Chunked | Framing::Close);
         head.remove("connection");
+        // An idle connection must not keep those that wait from their turn.
+        let once = matches!(client.mode.borrow().fault, Fault::Cap(_));
+        if once {
+            head.set("Connection", "close");
+        }
         if chunked {
             head.set("Transfer-Encoding", "chunked");
         }
@@ -280,7 +285,7 @@ impl Proxy {
                     if chunked {
                         client.writer.write_all(&chunk(b"")).await?;
                     }
-                    return Ok(true);
+                    return Ok(!once);
                 }
                 match fault {
                     Fault::Cut(age) if now >= started + age => {

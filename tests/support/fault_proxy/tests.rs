@@ -283,10 +283,12 @@ fn cap_lets_the_next_one_wait() {
     let mut second = stage.get(LIVE);
     assert!(second.never_sees("HTTP"));
     drop(first);
-    stage.origin.say("two");
-    stage.origin.say("three");
-    stage.origin.say("four");
-    assert!(second.sees("four"), "{}", second.seen);
+    // The origin hears of the end only by failing to write, a word or two later.
+    let served = (0..50).any(|_| {
+        stage.origin.say("more");
+        second.within("more", Duration::from_millis(100)) == Outcome::Seen
+    });
+    assert!(served, "{}", second.seen);
 }
 
 #[test]
