@@ -5,6 +5,7 @@ import { part } from "./lib/part.js";
 import { createPanes } from "./editor/panes.js";
 import { createBlocks } from "./page/blocks.js";
 import { createHere } from "./presence/here.js";
+import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
 import { notice } from "./ui/notice.js";
 import { createStatus } from "./ui/status.js";
@@ -33,9 +34,9 @@ function attach() {
     const people = byId("here");
     if (people) createHere(people, byId("here-count"), live, `here:${page}`).start();
   });
-  live.on("you", (you) => {
-    const name = document.querySelector("#you .you-name");
-    if (name && typeof you?.name === "string" && name.textContent !== you.name) name.textContent = you.name;
+  part("your name", () => {
+    const link = byId("you");
+    if (link) createYou(link, live, document.body.dataset.you);
   });
 
   /** Set once editor and preview scroll along. */

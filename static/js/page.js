@@ -9,6 +9,7 @@ import { part } from "./lib/part.js";
 import { createReader } from "./page/reader.js";
 import { createSiteWatch } from "./page/site.js";
 import { createHere } from "./presence/here.js";
+import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
 import { createStatus } from "./ui/status.js";
 import { createTimes } from "./ui/times.js";
@@ -23,10 +24,8 @@ function showStatus(live) {
 
 /** Keeps the name in the header that of the server. @param {Live} live */
 function showName(live) {
-  live.on("you", (you) => {
-    const name = document.querySelector("#you .you-name");
-    if (name && typeof you?.name === "string" && name.textContent !== you.name) name.textContent = you.name;
-  });
+  const link = document.getElementById("you");
+  if (link) part("your name", () => createYou(link, live, document.body.dataset.you));
 }
 
 /** @param {ReturnType<typeof createTimes>} times */

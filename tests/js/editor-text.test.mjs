@@ -245,3 +245,17 @@ test("what is said about saving is true in every state", () => {
     assert.equal(saveWords(status, clock).text, text);
   }
 });
+
+test("a caret stays where it is when somebody else writes at that very place, and a selection does not grow", () => {
+  const doc = new Y.Doc();
+  const text = doc.getText(ROOT);
+  text.insert(0, "hello");
+  const caret = toCaret(text, { anchor: 5, head: 5 });
+  const selection = toCaret(text, { anchor: 0, head: 5 });
+  const backwards = toCaret(text, { anchor: 5, head: 0 });
+  text.insert(5, " world");
+  text.insert(0, "> ");
+  assert.deepEqual([toIndex(caret.anchor, text), toIndex(caret.head, text)], [7, 7]);
+  assert.deepEqual([toIndex(selection.anchor, text), toIndex(selection.head, text)], [2, 7]);
+  assert.deepEqual([toIndex(backwards.anchor, text), toIndex(backwards.head, text)], [7, 2]);
+});

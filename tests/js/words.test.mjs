@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { arrange, colourClass, initials } from "../../static/js/presence/here.js";
+import { arrange, asPeople, colourClass, initials } from "../../static/js/presence/here.js";
 import { clockTime, heardWords, relativeTime, span, statusWords } from "../../static/js/ui/words.js";
 import { fromBase64, toBase64, toBase64Url } from "../../static/js/lib/base64.js";
 import { wikiPath } from "../../static/js/page/site.js";
@@ -60,4 +60,10 @@ test("wiki paths are read from addresses", () => {
   assert.equal(wikiPath("/wiki/team/caf%C3%A9"), "team/café");
   assert.equal(wikiPath("/pages"), null);
   assert.equal(wikiPath("/wiki/%zz"), null);
+});
+
+test("whoever has a page open in several tabs is one person, who does what the busiest tab does", () => {
+  const entry = (client, name, mode, colour = 1) => ({ client, name, colour, guest: true, mode, rung: "stream", caret: null });
+  const people = asPeople(arrange([entry("b", "Ada", "writing"), entry("a", "Ada", "reading"), entry("c", "Ada", "away", 2), entry("d", "Bo", "away")], "a"));
+  assert.deepEqual(people.map((each) => [each.client, each.name, each.mode, each.tabs]), [["a", "Ada", "writing", 2], ["c", "Ada", "away", 1], ["d", "Bo", "away", 1]]);
 });

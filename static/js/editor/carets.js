@@ -38,7 +38,8 @@ class CaretWidget extends WidgetType {
     return a.client === b.client && a.name === b.name && a.colour === b.colour && a.seen === b.seen;
   }
 
-  toDOM() {
+  /** @param {EditorView} view */
+  toDOM(view) {
     const caret = document.createElement("span");
     caret.className = `remote-caret c${this.person.colour}`;
     caret.setAttribute("aria-hidden", "true");
@@ -46,6 +47,14 @@ class CaretWidget extends WidgetType {
     name.className = "remote-name";
     name.textContent = this.person.name;
     caret.append(name);
+    // Near the right edge there is no room for the name, and the editor would cut it off.
+    view.requestMeasure({
+      key: caret,
+      read: () => name.getBoundingClientRect().right > view.scrollDOM.getBoundingClientRect().right - 4,
+      write: (cut) => {
+        if (cut) caret.classList.add("flipped");
+      },
+    });
     setTimeout(() => caret.classList.add("quiet"), NAME_MS);
     return caret;
   }
@@ -153,10 +162,15 @@ export function createCarets(view, self) {
  * @returns {Caret}
  */
 export function toCaret(text, selection) {
-  const at = (/** @type {number} */ index) =>
-    Y.relativePositionToJSON(Y.createRelativePositionFromTypeIndex(text, Math.min(index, text.length)));
-  const head = at(selection.head);
-  return { anchor: selection.anchor === selection.head ? head : at(selection.anchor), head };
+  // As the editor itself moves them: a caret stays behind the character before it when somebody writes at that very
+  // place, and a selection does not grow. Otherwise a caret at the end would run along with whoever writes there.
+  const at = (/** @type {number} */ index, /** @type {number} */ assoc) =>
+    Y.relativePositionToJSON(
+      Y.createRelativePositionFromTypeIndex(text, Math.min(index, text.length), assoc),
+    );
+  const { anchor, head } = selection;
+  const headAt = at(head, head < anchor ? 0 : -1);
+  return { anchor: anchor === head ? headAt : at(anchor, anchor < head ? 0 : -1), head: headAt };
 }
 
 /** @param {any} id */

@@ -186,11 +186,36 @@ export function toggleCode(view) {
   return true;
 }
 
+/**
+ * Where the address of the link around a range stands.
+ * @param {import('../../vendor/editor.js').EditorState} state
+ * @param {number} from
+ * @param {number} to
+ */
+function enclosingLink(state, from, to) {
+  for (
+    let node = /** @type {any} */ (syntaxTree(state).resolveInner(from, to > from ? 1 : 0));
+    node;
+    node = node.parent
+  ) {
+    if (node.name !== "Link" || node.from > from || node.to < to) continue;
+    const url = node.getChild("URL");
+    return url ? { from: url.from, to: url.to } : null;
+  }
+  return null;
+}
+
 /** `[text](url)`, with the part that is missing selected. @param {EditorView} view */
 export function insertLink(view) {
   const { state } = view;
   if (state.readOnly) return false;
   const { from, to } = state.selection.main;
+  // Pressed again, or inside a link: a link in a link is none, so its address is offered instead.
+  const link = enclosingLink(state, from, to);
+  if (link) {
+    view.dispatch({ selection: EditorSelection.range(link.from, link.to), scrollIntoView: true });
+    return true;
+  }
   const text = state.doc.sliceString(from, to, "\n");
   const isUrl = /^(?:https?:\/\/|mailto:)\S+$/.test(text);
   const label = isUrl ? "text" : text || "text";
@@ -220,6 +245,11 @@ export function insertWikiLink(complete) {
     if (state.readOnly) return false;
     const { from, to } = state.selection.main;
     const text = state.doc.sliceString(from, to, " ");
+    const line = state.doc.lineAt(from);
+    const before = line.text.slice(0, from - line.from).lastIndexOf("[[");
+    // Inside the brackets already: no second pair, only the names.
+    if (before >= 0 && to <= line.to && !state.doc.sliceString(line.from + before, to).includes("]]"))
+      return complete(view);
     view.dispatch({
       changes: { from, to, insert: `[[${text}]]` },
       selection: EditorSelection.cursor(from + 2 + text.length),

@@ -18,6 +18,7 @@ import { createView } from "./view.js";
 import { refusalWords, saveWords } from "./words.js";
 
 /** @typedef {import('../sync/live.js').Live} Live */
+/** @typedef {ReturnType<typeof createView>} Editor */
 
 /**
  * @typedef {object} Place
@@ -54,7 +55,11 @@ export async function startEditor(place) {
 
   live.on("event", (event) => {
     if (event.topic === `doc:${page}`) session.event(event);
-    else if (event.topic === `view:${page}` && event.kind === "restored") session.retryNow();
+    else if (event.topic === `view:${page}` && event.kind === "deleted") tellDeleted(path, session);
+    else if (event.topic === `view:${page}` && event.kind === "restored") {
+      deletedNotice();
+      session.retryNow();
+    }
   });
   live.on("reset", () => session.resync());
   live.on("status", (status) => {
@@ -66,7 +71,7 @@ export async function startEditor(place) {
   part("leaving", () => guardLeaving(session));
   tellPeople(session, place, fileName);
 
-  /** @type {ReturnType<typeof createView> | null} */
+  /** @type {Editor | null} */
   let editor = null;
   /** @type {ReturnType<typeof createCarets> | null} */
   let carets = null;
@@ -112,7 +117,7 @@ export async function startEditor(place) {
     });
   }
 
-  await new Promise((/** @type {(value?: undefined) => void} */ resolve) => {
+  const ready = await new Promise((/** @type {(made: Editor) => void} */ resolve) => {
     session.on("document", ({ doc, text }) => {
       const first = editor === null;
       editor ??= createView({
@@ -132,12 +137,11 @@ export async function startEditor(place) {
       lastCaret = "";
       beat();
       refreshCarets();
-      if (first) resolve();
+      if (first) resolve(editor);
     });
     void session.start();
   });
 
-  const ready = /** @type {ReturnType<typeof createView>} */ (/** @type {unknown} */ (editor));
   carets = createCarets(ready.view, live.client);
   session.on("session", ({ write }) => ready.setWritable(write));
   takeForm(place, session, ready, fileName);
@@ -155,7 +159,7 @@ export async function startEditor(place) {
  * Takes the form's place, with what was typed into it before the editor was there.
  * @param {Place} place
  * @param {Session} session
- * @param {ReturnType<typeof createView>} editor
+ * @param {Editor} editor
  * @param {string} fileName
  */
 function takeForm({ form, area }, session, editor, fileName) {
@@ -227,6 +231,8 @@ function tellPeople(session, place, fileName) {
   const { path } = place;
   session.on("recovered", ({ changes, moved }) => {
     if (moved) {
+      // Another name than the page was opened with: the next beat would say so only much later.
+      place.live.greet();
       notice("Changes that were kept in this browser under an earlier name have been added as yours.", {
         id: "recovered",
       });
@@ -271,13 +277,8 @@ function tellPeople(session, place, fileName) {
       label: "Keep a copy",
       run: () => offerCopy({ text: session.text?.toString() ?? "", why: refusalWords(code), fileName }),
     };
-    if (code === "page_deleted") {
-      notice("This page has been deleted. Your changes are kept in this browser.", {
-        kind: "warn",
-        id: "refused",
-        action: { label: "Restore the page", run: () => void restore(path, session) },
-      });
-    } else
+    if (code === "page_deleted") tellDeleted(path, session);
+    else
       notice(`${refusalWords(code)}. Your changes are kept here.`, {
         kind: "warn",
         id: "refused",
@@ -306,6 +307,21 @@ async function tellForsaken(session) {
 
 /** @param {string} path */
 const encodePath = (path) => path.split("/").map(encodeURIComponent).join("/");
+
+/** Takes the notice of the deletion away. */
+let deletedNotice = () => {};
+
+/**
+ * Whoever writes must learn of it before the next key, which will not be saved.
+ * @param {string} path @param {Session} session
+ */
+function tellDeleted(path, session) {
+  deletedNotice = notice("This page has been deleted. What you write stays in this browser until it is restored.", {
+    kind: "warn",
+    id: "deleted",
+    action: { label: "Restore the page", run: () => void restore(path, session) },
+  });
+}
 
 /** @param {string} path @param {Session} session */
 async function restore(path, session) {

@@ -54,10 +54,11 @@ export function linkScrolling(view, preview) {
       const block = list.findLast((each) => each.line <= line);
       if (!block) return;
       const part = block.lines > 0 ? Math.min(1, (line - block.line) / block.lines) : 0;
-      const atTop = editor.scrollTop <= 0;
       const start = list[0]?.top ?? 0;
-      const target = atTop ? 0 : block.top - start + block.height * part;
-      pane.scrollTop = target;
+      // The ends go together, however different the panes are in height.
+      if (editor.scrollTop <= 0) pane.scrollTop = 0;
+      else if (atEnd(editor)) pane.scrollTop = pane.scrollHeight;
+      else pane.scrollTop = block.top - start + block.height * part;
     } else if (leader === pane) {
       const list = blocks();
       const start = list[0]?.top ?? 0;
@@ -69,8 +70,9 @@ export function linkScrolling(view, preview) {
       const line = view.state.doc.line(Math.floor(exact));
       const box = view.lineBlockAt(line.from);
       const padding = view.documentTop - editor.getBoundingClientRect().top + editor.scrollTop;
-      editor.scrollTop =
-        pane.scrollTop <= 0 ? 0 : padding + box.top + box.height * (exact - Math.floor(exact));
+      if (pane.scrollTop <= 0) editor.scrollTop = 0;
+      else if (atEnd(pane)) editor.scrollTop = editor.scrollHeight;
+      else editor.scrollTop = padding + box.top + box.height * (exact - Math.floor(exact));
     }
   }
 
@@ -102,6 +104,9 @@ export function linkScrolling(view, preview) {
     stop,
   };
 }
+
+/** @param {HTMLElement} element */
+const atEnd = (element) => element.scrollTop + element.clientHeight >= element.scrollHeight - 1;
 
 /**
  * The nearest ancestor that scrolls by itself; null when that is the page, which must not be moved about.

@@ -3,7 +3,7 @@
 import { openSearchPanel } from "../../vendor/editor.js";
 import { commands, keys } from "./view.js";
 
-/** @typedef {{ name: string, label: string, path: string, key?: string }} Item `path`: of a 24 x 24 line icon */
+/** @typedef {{ name: string, label: string, path: string, key?: string, keyText?: string }} Item `path`: of a 24 x 24 line icon */
 
 /** @type {(Item | null)[]} null: a separator */
 const ITEMS = [
@@ -17,7 +17,7 @@ const ITEMS = [
     label: "Strikethrough",
     path: "M5 12h14M16 7.5C16 6 14.4 5 12 5S8 6.2 8 8c0 1.6 1.4 2.6 3 3M8 16c0 1.8 1.6 3 4 3s4.2-1.2 4.2-3",
   },
-  { name: "heading", label: "Heading", path: "M6 5v14M18 5v14M6 12h12", key: "Mod-Alt-1" },
+  { name: "heading", label: "Heading", path: "M6 5v14M18 5v14M6 12h12", keyText: `${keyText("Mod-Alt-1")} to 4` },
   null,
   {
     name: "link",
@@ -67,7 +67,7 @@ export function createToolbar(bar, editor) {
       continue;
     }
     const button = document.createElement("button");
-    const shortcut = keyText(item.key ?? keys[item.name]);
+    const shortcut = item.keyText ?? keyText(item.key ?? keys[item.name]);
     button.type = "button";
     button.dataset.command = item.name;
     button.setAttribute("aria-label", item.label);

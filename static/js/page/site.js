@@ -11,6 +11,8 @@ import { notice } from "../ui/notice.js";
 
 /** Several changes in a row are one look at the server, in ms. */
 const GATHER_MS = 400;
+/** Pause after the last key in the filter, in ms. */
+const TYPING_MS = 150;
 
 /** @param {string} pathname @returns {string | null} the wiki path that an address names */
 export function wikiPath(pathname) {
@@ -32,13 +34,18 @@ export function createSiteWatch(live, changed) {
   /** @type {any} */
   let timer = null;
   const own = wikiPath(location.pathname);
+  /** Counts the looks at the server: only the answer to the last one is shown. */
+  let looks = 0;
 
   async function refresh() {
     const sheet = document.querySelector(".sheet");
+    looks += 1;
+    const look = looks;
     try {
       const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
       if (!response.ok) throw new Error(`status ${response.status}`);
       const fresh = parsePage(await response.text()).querySelector(".sheet");
+      if (look !== looks) return;
       if (!sheet || !fresh) throw new Error("the list is not there");
       // The filter stays, with whatever is typed in it.
       const filter = sheet.querySelector("form.filter");
@@ -52,8 +59,24 @@ export function createSiteWatch(live, changed) {
       }
       changed();
     } catch {
+      if (look !== looks) return;
       notice("The list of pages has changed.", { id: "list", action: { label: "Refresh", run: () => location.reload() } });
     }
+  }
+
+  /** @type {any} */
+  let typing = null;
+  /** The filter answers while it is typed in; its button stays for those without this. @param {Event} event */
+  function typed(event) {
+    const field = /** @type {HTMLInputElement} */ (event.currentTarget);
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      const query = field.value.trim();
+      history.replaceState(history.state, "", query ? `/pages?q=${encodeURIComponent(query)}` : "/pages");
+      const all = field.form?.querySelector('a[href="/pages"]');
+      if (all instanceof HTMLElement) all.hidden = query === "";
+      void refresh();
+    }, TYPING_MS);
   }
 
   function soon() {
@@ -76,12 +99,16 @@ export function createSiteWatch(live, changed) {
   return {
     start() {
       if (off.length > 0) return;
+      const field = own === null ? document.querySelector("form.filter input") : null;
+      field?.addEventListener("input", typed);
+      off.push(() => field?.removeEventListener("input", typed));
       off.push(live.on("event", take), live.on("reset", () => (own === null ? soon() : undefined)));
     },
     stop() {
       for (const undo of off) undo();
       off = [];
       clearTimeout(timer);
+      clearTimeout(typing);
       timer = null;
     },
   };

@@ -49,6 +49,28 @@ export function arrange(entries, own) {
 }
 
 /**
+ * Tabs as people: whoever has a page open twice is one person, and does what the
+ * busiest tab does. Two people with the same name and colour cannot be told
+ * apart by those who look on either.
+ * @param {readonly Entry[]} arranged
+ * @returns {(Entry & { tabs: number })[]}
+ */
+export function asPeople(arranged) {
+  /** @type {Map<string, Entry & { tabs: number }>} */
+  const people = new Map();
+  for (const entry of arranged) {
+    const key = JSON.stringify([entry.name, entry.colour, entry.guest]);
+    const known = people.get(key);
+    if (!known) people.set(key, { ...entry, tabs: 1 });
+    else {
+      known.tabs += 1;
+      if (ORDER[doing(entry)] < ORDER[doing(known)]) known.mode = doing(entry);
+    }
+  }
+  return [...people.values()];
+}
+
+/**
  * @param {HTMLElement} root `#here`
  * @param {HTMLElement | null} count `#here-count`
  * @param {Live} live
@@ -61,11 +83,21 @@ export function createHere(root, count, live, topic) {
   const summary = el("summary", { class: "here-summary", title: "Who is here" });
   const menu = el("details", { class: "menu here-menu" }, summary, list);
   let drawn = "";
+  /** Nothing has been heard for too long: who is here is not known any more. */
+  let stale = false;
+  /** @type {Map<string, Entry>} */
+  let latest = new Map();
 
   /** @param {Entry} entry */
   function label(entry) {
     const you = entry.client === live.client ? " (you)" : "";
-    return `${entry.name}${you}, ${DOING[doing(entry)]}`;
+    return `${entry.name}${you}, ${activity(entry)}`;
+  }
+
+  /** @param {Entry & { tabs?: number }} entry */
+  function activity(entry) {
+    const { tabs = 1 } = entry;
+    return tabs > 1 ? `${DOING[doing(entry)]} in ${tabs} tabs` : DOING[doing(entry)];
   }
 
   /** @param {Entry} entry @param {string} className */
@@ -75,9 +107,10 @@ export function createHere(root, count, live, topic) {
 
   /** @param {Map<string, Entry>} entries */
   function draw(entries) {
-    const people = arrange(entries.values(), live.client);
+    latest = entries;
+    const people = asPeople(arrange(entries.values(), live.client));
     // Carets move many times a second; faces do not.
-    const key = JSON.stringify(people.map((entry) => [entry.client, entry.name, entry.colour, doing(entry)]));
+    const key = JSON.stringify([stale, people.map((entry) => [entry.client, entry.name, entry.colour, doing(entry), entry.tabs])]);
     if (key === drawn) return;
     drawn = key;
     const shown = people.length > FACES + 1 ? people.slice(0, FACES) : people;
@@ -98,13 +131,14 @@ export function createHere(root, count, live, topic) {
     root.setAttribute("aria-label", "Who is here");
     root.replaceChildren(...faces);
     if (!count) return;
-    summary.textContent = `${people.length} here`;
+    summary.textContent = `${people.length} ${stale ? (people.length === 1 ? "was here" : "were here") : "here"}`;
+    summary.title = stale ? "Who was here when the server was last heard" : "Who is here";
     list.replaceChildren(
       ...people.map((entry) => {
         const avatar = face(entry, "avatar");
         avatar.setAttribute("aria-hidden", "true");
         const name = entry.client === live.client ? `${entry.name} (you)` : entry.name;
-        return el("div", { class: "person", role: "listitem" }, avatar, el("span", { class: "person-name" }, name), el("span", { class: "person-mode" }, DOING[doing(entry)]));
+        return el("div", { class: "person", role: "listitem" }, avatar, el("span", { class: "person-name" }, name), el("span", { class: "person-mode" }, activity(entry)));
       }),
     );
     if (people.length === 0) count.replaceChildren();
@@ -123,9 +157,19 @@ export function createHere(root, count, live, topic) {
   return {
     start() {
       if (off) return;
-      off = live.on("here", (change) => {
+      const offHere = live.on("here", (change) => {
         if (change.topic === topic) draw(change.entries);
       });
+      const offStatus = live.on("status", ({ state }) => {
+        if (stale === (state === "offline")) return;
+        stale = state === "offline";
+        root.classList.toggle("stale", stale);
+        if (latest.size > 0) draw(latest);
+      });
+      off = () => {
+        offHere();
+        offStatus();
+      };
       document.addEventListener("pointerdown", closeOutside);
       menu.addEventListener("keydown", escape);
     },

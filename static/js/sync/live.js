@@ -485,6 +485,16 @@ export function createLive(options) {
       beats.set(here);
     },
 
+    /** Says who is here at once, and asks who we are: the name may have changed. */
+    greet() {
+      beats.relist();
+    },
+
+    /** The person does not want to wait for the next try. */
+    retry() {
+      tell({ type: "online" });
+    },
+
     /**
      * What a POST carries so that its answer brings the news along; null on a
      * stream, which brings it anyway, and while a delivery is waiting.

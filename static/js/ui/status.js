@@ -38,7 +38,8 @@ export function createStatus(root, live) {
   for (const [value, label] of CHOICES) {
     fieldset.append(el("label", {}, el("input", { type: "radio", name: "halley-live", value }), label));
   }
-  const menu = el("details", { id: "live-menu" }, summary, el("div", { class: "live-panel" }, reason, heard, fieldset));
+  const again = el("button", { type: "button", class: "button small live-again", hidden: true }, "Try again now");
+  const menu = el("details", { id: "live-menu" }, summary, el("div", { class: "live-panel" }, reason, heard, again, fieldset));
   const announcer = el("span", { class: "visually-hidden", role: "status" });
   /** @type {(() => void)[]} */
   let off = [];
@@ -57,6 +58,7 @@ export function createStatus(root, live) {
     setText(words, text);
     setText(reason, status.reason);
     setText(heard, heardWords(status.lastHeard, Date.now()));
+    again.hidden = status.state !== "offline";
     const choice = status.forced ?? "auto";
     for (const input of fieldset.querySelectorAll("input")) input.checked = input.value === choice;
     clearTimeout(announcing);
@@ -96,11 +98,14 @@ export function createStatus(root, live) {
         show(live.status);
         ticking = setInterval(() => setText(heard, heardWords(live.status.lastHeard, Date.now())), 1000);
       };
+      const retry = () => live.retry();
+      again.addEventListener("click", retry);
       fieldset.addEventListener("change", choose);
       menu.addEventListener("keydown", escape);
       menu.addEventListener("toggle", tick);
       document.addEventListener("pointerdown", closeOutside);
       off.push(
+        () => again.removeEventListener("click", retry),
         () => fieldset.removeEventListener("change", choose),
         () => menu.removeEventListener("keydown", escape),
         () => menu.removeEventListener("toggle", tick),
