@@ -22,6 +22,8 @@
 //! **Reading** `GET /_live/events?mode=&cursor=&topics=&client=&nonce=[&wait=][&pad=1][&shadow=1]`.
 //! `stream` sends the frames `hello`, `probe` (a separate write 700 ms later),
 //! `batch` (empty every 15 s as heartbeat), `reset` and `bye`; see [`stream`].
+//! `hello`, `probe` and `batch` carry `t`, the stream's age in ms when they were
+//! written, by which a client notices a network that delivers late.
 //! `hold` and `poll` answer JSON `{"nonce","from","to","events","more","reset",
 //! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
 //! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a

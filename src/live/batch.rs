@@ -57,9 +57,9 @@ impl Batch {
         json
     }
 
-    /// The frame of a stream, see `PROTOCOL` in [`crate::live`].
+    /// The frame of a stream of this age, see `PROTOCOL` in [`crate::live`].
     #[must_use]
-    pub fn frame(&self) -> String {
+    pub fn frame(&self, age_ms: u128) -> String {
         if self.reset {
             return format!(
                 "event: reset\nid: {0}\ndata: {{\"from\":null,\"to\":\"{0}\"}}\n\n",
@@ -69,7 +69,7 @@ impl Batch {
         let size = self.events.iter().map(|event| event.len() + 1).sum::<usize>() + 120;
         let mut frame = String::with_capacity(size);
         frame.push_str(&format!(
-            "event: batch\nid: {1}\ndata: {{\"from\":\"{0}\",\"to\":\"{1}\",\"events\":[",
+            "event: batch\nid: {1}\ndata: {{\"from\":\"{0}\",\"to\":\"{1}\",\"t\":{age_ms},\"events\":[",
             self.from, self.to
         ));
         self.push_events(&mut frame);
@@ -104,7 +104,7 @@ mod tests {
             serde_json::from_str(&format!("{{{}}}", batch.json_fields())).expect("JSON");
         assert_eq!(json["events"][1]["data"], 2);
         assert_eq!(json["to"], hub.head().to_string());
-        let frame = batch.frame();
+        let frame = batch.frame(1234);
         let data = frame.lines().nth(2).and_then(|line| line.strip_prefix("data: ")).expect("data");
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(data).expect("JSON")["from"],

@@ -64,6 +64,8 @@ pub struct Stream {
     state: State,
     /// The next thing due by the clock: probe, heartbeat or end of life.
     timer: Pin<Box<Sleep>>,
+    /// When `hello` was written: the zero of each frame's `t`.
+    opened_at: Instant,
     heartbeat_at: Instant,
     pad_at: Option<Instant>,
     end_at: Instant,
@@ -103,6 +105,7 @@ impl Stream {
             request,
             state: State::Opening,
             timer: Box::pin(sleep_until(now)),
+            opened_at: now,
             heartbeat_at: now + HEARTBEAT,
             pad_at: None,
             end_at: now + Duration::from_secs(age),
@@ -143,6 +146,7 @@ impl Stream {
     fn open(&mut self) -> String {
         let now = Instant::now();
         self.state = State::Proving { probe_at: now + PROBE_AFTER };
+        self.opened_at = now;
         self.mark_sent(now);
         let mut frame = String::new();
         if self.request.pad {
@@ -153,6 +157,7 @@ impl Stream {
             "client": self.request.client,
             "heartbeat": HEARTBEAT.as_secs(),
             "max_age": (self.end_at - now).as_secs(),
+            "t": 0,
             "server": env!("CARGO_PKG_VERSION"),
             "cursor": self.cursor.to_string(),
         });
@@ -168,8 +173,8 @@ impl Stream {
         {
             self.state = State::Running;
             self.mark_sent(now);
-            let nonce = serde_json::json!({ "nonce": self.request.nonce });
-            return Some(format!("event: probe\ndata: {nonce}\n\n"));
+            let probe = serde_json::json!({ "nonce": self.request.nonce, "t": self.age_ms(now) });
+            return Some(format!("event: probe\ndata: {probe}\n\n"));
         }
         if self.pad_at.is_some_and(|at| now >= at) {
             self.pad_at = None;
@@ -199,7 +204,13 @@ impl Stream {
         self.cursor = batch.to;
         self.heartbeat_at = now + HEARTBEAT;
         self.mark_sent(now);
-        batch.frame()
+        batch.frame(self.age_ms(now))
+    }
+
+    /// Milliseconds since `hello`. A client that sees frames come later and later, or all but one
+    /// late, knows that something on the way holds them back.
+    fn age_ms(&self, now: Instant) -> u128 {
+        (now - self.opened_at).as_millis()
     }
 
     fn mark_sent(&mut self, now: Instant) {

@@ -59,8 +59,21 @@ test("a change that does not add up is refused and touches nothing; one that is 
     { rev: 2, start: 0.5, end: 1, total: 3, blocks: [] },
     { rev: 2, start: 0, end: 0, total: 3, blocks: null },
   ]) assert.equal(blocks.apply(change), false);
-  assert.equal(blocks.apply({ rev: 1, start: 0, end: 0, total: 4, blocks: blocksOf("x") }), true);
+  assert.equal(blocks.apply({ was: 3, rev: 4, start: 0, end: 1, total: 3, blocks: blocksOf("x") }), false, "2 and 3 are missing");
+  assert.equal(blocks.apply({ was: 0, rev: 1, start: 0, end: 0, total: 4, blocks: blocksOf("x") }), true);
   assert.equal(shown(), "abc");
+  undo();
+});
+
+test("one revision may come in several runs, and may be rendered again", () => {
+  const { undo, blocks, shown } = page("abc");
+  assert.equal(blocks.apply({ was: 1, rev: 2, last: false, start: 2, end: 3, total: 4, blocks: blocksOf("yz") }), true);
+  assert.equal(blocks.apply({ was: 1, rev: 2, last: true, start: 0, end: 1, total: 4, blocks: blocksOf("x") }), true);
+  assert.equal(shown(), "xbyz");
+  assert.equal(blocks.apply({ was: 2, rev: 2, last: true, start: 1, end: 2, total: 4, blocks: blocksOf("B") }), true);
+  assert.equal(shown(), "xByz");
+  assert.equal(blocks.apply({ was: 1, rev: 2, last: true, start: 0, end: 0, total: 5, blocks: blocksOf("q") }), true);
+  assert.equal(shown(), "xByz", "known already");
   undo();
 });
 

@@ -100,6 +100,32 @@ test("one behind: the padded retry pushes each event through and the stream stay
   whole(tab);
 });
 
+for (const at of [1300, 2000, 2900]) {
+  test(`one behind: an event after ${at} ms that pushes the probe out proves nothing`, async () => {
+    const tab = openTab({ fault: { behind: true } });
+    await tab.clock.advance(100);
+    await tab.publish(1, 0);
+    await tab.clock.advance(at - 100);
+    await tab.publish(1, 0);
+    await tab.clock.advance(6 * SECOND - at);
+    assert.equal(tab.says(), "live/stream");
+    await tab.publish(1, 200);
+    whole(tab);
+  });
+}
+
+test("running stream: frames that come 3 s late time after time end it", async () => {
+  const tab = openTab();
+  await tab.clock.advance(2 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+  tab.server.fault.behind = true;
+  await tab.publish(6, 5 * SECOND);
+  await tab.clock.advance(5 * SECOND);
+  assert.equal(tab.says(), "live/stream", "by padding");
+  await tab.publish(1, 200);
+  whole(tab);
+});
+
 test("threshold: held back at first, then a padded shadow stream gets through", async () => {
   const tab = openTab({ fault: { thresh: 4096 } });
   await tab.clock.advance(6 * SECOND);

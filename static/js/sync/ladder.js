@@ -39,6 +39,8 @@ import { TIMING } from "./timing.js";
  * @property {number} helloRead number of the read that brought `hello`
  * @property {number | null} probeAt
  * @property {number} frameAt when its last batch, probe or hello came
+ * @property {number} transit quickest way of a frame from the server so far, ms, whatever the clocks say
+ * @property {number | null} lateAt when the first of the frames came that were late in a row
  * @property {number} heartbeatMs
  * @property {number} maxAgeMs 0: not told
  */
@@ -49,9 +51,9 @@ import { TIMING } from "./timing.js";
 /**
  * @typedef {(
  *   { type: "start" } | { type: "stop" } | { type: "timer" } |
- *   { type: "hello", id: number, nonceOk: boolean, read: number, heartbeatMs: number, maxAgeMs: number } |
- *   { type: "probe", id: number, read: number } |
- *   { type: "batch", id: number, empty: boolean } |
+ *   { type: "hello", id: number, nonceOk: boolean, read: number, heartbeatMs: number, maxAgeMs: number, t?: number } |
+ *   { type: "probe", id: number, read: number, t?: number } |
+ *   { type: "batch", id: number, empty: boolean, t?: number } |
  *   { type: "bytes", id: number } |
  *   { type: "bye", id: number, why: string, afterMs: number } |
  *   { type: "end", id: number } |

@@ -234,7 +234,7 @@ export function createLive(options) {
         switch (frame.event) {
           case "hello":
             spoke = data.nonce === nonce;
-            tell({ type: "hello", id, read, nonceOk: spoke, heartbeatMs: Number(data.heartbeat ?? 15) * 1000, maxAgeMs: Number(data.max_age ?? 0) * 1000 });
+            tell({ type: "hello", id, read, nonceOk: spoke, heartbeatMs: Number(data.heartbeat ?? 15) * 1000, maxAgeMs: Number(data.max_age ?? 0) * 1000, t: data.t });
             tell({ type: "bytes", id });
             if (spoke) {
               hello(from, typeof data.cursor === "string" ? data.cursor : frame.id);
@@ -242,11 +242,11 @@ export function createLive(options) {
             }
             break;
           case "probe":
-            tell({ type: "probe", id, read });
+            tell({ type: "probe", id, read, t: data.t });
             break;
           case "batch":
             if (!spoke || typeof data.to !== "string" || !Array.isArray(data.events)) break;
-            tell({ type: "batch", id, empty: data.events.length === 0 });
+            tell({ type: "batch", id, empty: data.events.length === 0, t: data.t });
             inLine(() => deliver(data, from));
             break;
           case "reset":

@@ -137,6 +137,7 @@ export class FakeServer {
     if (fault.streamPortal) return new Response("<html>", { headers: { "content-type": "text/html" } });
     let controller;
     let open = true;
+    const openedAt = clock.now();
     const server = this;
     const timers = new Set();
     const later = (fn, ms) => timers.add(clock.setTimeout(fn, ms));
@@ -201,7 +202,7 @@ export class FakeServer {
       if (batch.reset) {
         write(`event: reset\nid: ${batch.to}\ndata: ${JSON.stringify({ from: null, to: batch.to })}\n\n`);
       } else if (empty || batch.to !== position) {
-        write(`event: batch\nid: ${batch.to}\ndata: ${JSON.stringify({ from: position, to: batch.to, events: batch.events })}\n\n`);
+        write(`event: batch\nid: ${batch.to}\ndata: ${JSON.stringify({ from: position, to: batch.to, t: server.clock.now() - openedAt, events: batch.events })}\n\n`);
       }
       position = batch.to;
     };
@@ -218,9 +219,9 @@ export class FakeServer {
     signal?.addEventListener("abort", () => close(true));
     const nonce = fault.cache ? "somebody-elses" : request.query.get("nonce");
     if (pad) write(`: ${" ".repeat(2048)}\n\n`, true);
-    write(`event: hello\nid: ${position}\ndata: ${JSON.stringify({ nonce, client: "c", heartbeat: server.heartbeatMs / 1000, max_age: server.maxAgeS, server: "0", cursor: position })}\n\n`);
+    write(`event: hello\nid: ${position}\ndata: ${JSON.stringify({ nonce, client: "c", heartbeat: server.heartbeatMs / 1000, max_age: server.maxAgeS, server: "0", cursor: position, t: 0 })}\n\n`);
     send(false);
-    later(() => write(`event: probe\ndata: ${JSON.stringify({ nonce })}\n\n`), 700);
+    later(() => write(`event: probe\ndata: ${JSON.stringify({ nonce, t: server.clock.now() - openedAt })}\n\n`), 700);
     const heartbeat = () => {
       send(true);
       later(heartbeat, server.heartbeatMs);
