@@ -248,7 +248,7 @@ test("what is said about saving is true in every state", () => {
 
 test("a caret stays where it is when somebody else writes at that very place, and a selection does not grow", () => {
   const doc = new Y.Doc();
-  const text = doc.getText(ROOT);
+  const text = doc.getText("body");
   text.insert(0, "hello");
   const caret = toCaret(text, { anchor: 5, head: 5 });
   const selection = toCaret(text, { anchor: 0, head: 5 });
