@@ -382,6 +382,8 @@ async function startServer() {
   const start = () =>
     new Promise((resolve, reject) => {
       child = spawn(binary, ["serve", "--port", String(port), "--data", data], {
+        // Every HALLEY_ variable is a setting of the server, also those that tests set for themselves.
+        env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HALLEY_"))),
         stdio: ["ignore", "pipe", "ignore"],
       });
       let seen = "";
