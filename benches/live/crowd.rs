@@ -92,6 +92,13 @@ pub async fn measure_crowd() -> Outcome {
     for task in tasks {
         typed.extend(task.await??);
     }
+    // The last edits are still on their way.
+    let count = || arrivals.lock().map_or(0, |all| all.len());
+    let all = typed.len() * WRITERS;
+    let patience = Instant::now() + Duration::from_secs(3);
+    while count() < all && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let arrivals = arrivals.lock().map_err(|_| "a reader failed")?;
     let latencies: Vec<Duration> = arrivals
         .iter()
