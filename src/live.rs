@@ -55,15 +55,13 @@ pub mod pages;
 pub mod presence;
 pub mod rate;
 mod room;
+mod rooms;
 pub mod stream;
 pub mod topic;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tokio::sync::OnceCell;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::caps::{StreamCaps, StreamCounter, StreamPermit};
 use self::cursor::Cursor;
@@ -74,17 +72,11 @@ pub use self::pages::{PageInfo, Pages};
 use self::presence::Presence;
 use self::rate::RateLimiter;
 pub use self::room::SentBlock;
-use self::room::{Room, Shared};
+use self::room::Shared;
 use self::topic::{Topic, encode};
 use crate::markdown::{Rendered, Renderer};
 use crate::page::{MAX_TEXT_BYTES, PageId, PagePath, Revision};
 use crate::store::{Health, Store, StoreError};
-
-/// How often presence leases are looked at.
-const SWEEP: Duration = Duration::from_millis(250);
-
-/// How often idle rooms and rings are looked for.
-const TIDY: Duration = Duration::from_secs(30);
 
 /// Who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,8 +169,6 @@ pub struct DocDiff {
     pub update: Vec<u8>,
 }
 
-type Rooms = HashMap<PageId, Arc<OnceCell<Arc<Room>>>>;
-
 /// The live core of one wiki. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
@@ -191,7 +181,7 @@ struct Inner {
     streams: Arc<StreamCounter>,
     holds: Arc<StreamCounter>,
     rates: RateLimiter,
-    rooms: Mutex<Rooms>,
+    rooms: rooms::Rooms,
 }
 
 impl Live {
@@ -209,7 +199,7 @@ impl Live {
             streams: StreamCounter::new(settings.caps),
             holds: StreamCounter::new(settings.caps.for_holds()),
             rates: RateLimiter::default(),
-            rooms: Mutex::default(),
+            rooms: rooms::Rooms::default(),
         });
         let live = Self { inner };
         live.start_sweeping();
@@ -479,135 +469,11 @@ impl Live {
         self.hub().drain();
     }
 
-    /// Waits for what was handed in, keeps snapshots and closes the store.
-    pub async fn close(&self) {
-        /// The store answers within milliseconds, or its disk hangs and waiting does not help.
-        const PATIENCE: Duration = Duration::from_secs(1);
-        /// For the snapshots of all open pages together; the process must end within 5 s.
-        const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
-        self.drain();
-        let rooms = self.open_rooms();
-        let quiet = async {
-            while !rooms.iter().all(|room| room.is_quiet()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, quiet).await.is_err() {
-            log::warn!("edits were still waiting to be written; they were not acknowledged");
-        }
-        let keep = async {
-            for room in &rooms {
-                if let Err(error) = room.keep_snapshot(1).await {
-                    log::warn!("no snapshot: {error}");
-                }
-            }
-        };
-        // They are only a shortcut for the next start: the log has everything.
-        if tokio::time::timeout(SNAPSHOT_PATIENCE, keep).await.is_err() {
-            log::warn!("not every open page got a snapshot");
-        }
-        rooms.iter().for_each(|room| room.stop());
-        let store = self.inner.shared.store.clone();
-        match tokio::task::spawn_blocking(move || store.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::error!("the store did not close in order: {error}"),
-            Err(error) => log::error!("the store did not close in order: {error}"),
-        }
-    }
-
     fn writable(&self, id: PageId) -> Result<(), LiveError> {
         let page = self.pages().get(id).ok_or(LiveError::NoPage)?;
         if page.deleted_ms.is_some() { Err(LiveError::Deleted) } else { Ok(()) }
     }
-
-    /// The room of a page, opened once however many ask at the same time.
-    async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
-        self.pages().get(id).ok_or(LiveError::NoPage)?;
-        for _ in 0..2 {
-            let cell = Arc::clone(self.rooms().entry(id).or_default());
-            let room = cell
-                .get_or_try_init(|| {
-                    let shared = Arc::clone(&self.inner.shared);
-                    blocking(move || Room::open(&shared, id))
-                })
-                .await?;
-            if !room.is_over() || self.hub().is_draining() {
-                return Ok(Arc::clone(room));
-            }
-            self.give_up(id, &cell, room);
-        }
-        Err(LiveError::Busy)
-    }
-
-    /// Forgets a room that has failed, so that the next call opens the page anew from the log.
-    fn give_up(&self, id: PageId, cell: &Arc<OnceCell<Arc<Room>>>, room: &Room) {
-        room.stop();
-        let mut rooms = self.rooms();
-        if rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
-            rooms.remove(&id);
-            log::error!("page {id} had failed and is opened anew");
-            // Nobody can tell how far its readers had got.
-            self.hub().break_off(&[Topic::View(id), Topic::Doc(id)]);
-        }
-    }
-
-    fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
-        self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open_rooms(&self) -> Vec<Arc<Room>> {
-        self.rooms().values().filter_map(|cell| cell.get().cloned()).collect()
-    }
-
-    /// Lets idle rooms leave memory, keeping their state as a snapshot first.
-    async fn tidy(&self) {
-        for room in self.open_rooms() {
-            if room.is_quiet()
-                && let Err(error) = room.keep_snapshot(100).await
-            {
-                log::warn!("no snapshot: {error}");
-            }
-        }
-        self.rooms().retain(|id, cell| {
-            // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
-            // does not listen, but is there.
-            let free = Arc::strong_count(cell) == 1
-                && cell.get().is_some_and(Room::is_idle)
-                && self.inner.presence.count(*id) == 0;
-            if free && let Some(room) = cell.get() {
-                room.stop();
-            }
-            !free
-        });
-        self.hub().forget_idle();
-        self.rates().forget_idle();
-    }
-
-    fn start_sweeping(&self) {
-        let weak = Arc::downgrade(&self.inner);
-        tokio::spawn(async move {
-            let mut timer = tokio::time::interval(SWEEP);
-            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                timer.tick().await;
-                let Some(inner) = weak.upgrade() else { return };
-                inner.presence.sweep();
-            }
-        });
-        // Apart, since it waits for snapshots to be written, and leases do not.
-        let weak = Arc::downgrade(&self.inner);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TIDY).await;
-                let Some(inner) = weak.upgrade() else { return };
-                Live { inner }.tidy().await;
-            }
-        });
-    }
 }
-
-#[cfg(test)]
-mod tests;
 
 /// Blocks as they are sent to browsers.
 #[must_use]
@@ -634,3 +500,6 @@ async fn blocking<T: Send + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::document::Document;
 use super::hub::Read;
+use super::room::Room;
 use super::*;
 use crate::store::Options;
 

@@ -27,6 +27,10 @@ use crate::rights::{self, Action};
 /// Largest body of an update. The gate's own limit is lower; between the two a caller learns why.
 const MAX_UPDATE_BODY: u64 = 1024 * 1024;
 
+/// More than typing makes, in bytes. What is larger may have to be tried on a copy of the page
+/// first, and is limited like other changes as a whole.
+const LARGE_UPDATE: usize = 2 * 1024;
+
 /// Largest state vector a browser may send: 10 bytes for each of many thousand writers.
 const MAX_STATE_VECTOR: u64 = 256 * 1024;
 
@@ -181,6 +185,9 @@ pub async fn post_update(
     let page = caller.page(live, id, Action::Write)?;
     let update = body.0;
     caller.spend(live, Rate::UpdateBytes, update.len())?;
+    if update.len() > LARGE_UPDATE {
+        caller.spend(live, Rate::Changes, 1)?;
+    }
     let rev = match live.update(page, &caller.author(), op, update).await {
         Ok(rev) => rev,
         Err(LiveError::Refused(refusal @ (Refusal::Behind { .. } | Refusal::Missing))) => {

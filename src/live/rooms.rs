@@ -1,0 +1,147 @@
+//! Which pages are open: opened once, kept while somebody uses them, closed in order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::room::Room;
+use super::topic::Topic;
+use super::{Live, LiveError, blocking};
+use crate::page::PageId;
+
+/// How often presence leases are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// How often idle rooms and rings are looked for.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// A cell per page, so that two first visitors do not get two documents.
+pub(super) type OpenRooms = HashMap<PageId, Arc<OnceCell<Arc<Room>>>>;
+
+/// The open pages.
+pub(super) type Rooms = Mutex<OpenRooms>;
+
+impl Live {
+    /// Waits for what was handed in, keeps snapshots and closes the store.
+    pub async fn close(&self) {
+        /// The store answers within milliseconds, or its disk hangs and waiting does not help.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        /// For the snapshots of all open pages together; the process must end within 5 s.
+        const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
+        self.drain();
+        let rooms = self.open_rooms();
+        let quiet = async {
+            while !rooms.iter().all(|room| room.is_quiet()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, quiet).await.is_err() {
+            log::warn!("edits were still waiting to be written; they were not acknowledged");
+        }
+        let keep = async {
+            for room in &rooms {
+                if let Err(error) = room.keep_snapshot(1).await {
+                    log::warn!("no snapshot: {error}");
+                }
+            }
+        };
+        // They are only a shortcut for the next start: the log has everything.
+        if tokio::time::timeout(SNAPSHOT_PATIENCE, keep).await.is_err() {
+            log::warn!("not every open page got a snapshot");
+        }
+        rooms.iter().for_each(|room| room.stop());
+        let store = self.inner.shared.store.clone();
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::error!("the store did not close in order: {error}"),
+            Err(error) => log::error!("the store did not close in order: {error}"),
+        }
+    }
+
+    /// The room of a page, opened once however many ask at the same time.
+    pub(super) async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
+        self.pages().get(id).ok_or(LiveError::NoPage)?;
+        for _ in 0..2 {
+            let cell = Arc::clone(self.rooms().entry(id).or_default());
+            let room = cell
+                .get_or_try_init(|| {
+                    let shared = Arc::clone(&self.inner.shared);
+                    blocking(move || Room::open(&shared, id))
+                })
+                .await?;
+            if !room.is_over() || self.hub().is_draining() {
+                return Ok(Arc::clone(room));
+            }
+            self.give_up(id, &cell, room);
+        }
+        Err(LiveError::Busy)
+    }
+
+    /// Forgets a room that has failed, so that the next call opens the page anew from the log.
+    fn give_up(&self, id: PageId, cell: &Arc<OnceCell<Arc<Room>>>, room: &Room) {
+        room.stop();
+        let mut rooms = self.rooms();
+        if rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            rooms.remove(&id);
+            log::error!("page {id} had failed and is opened anew");
+            // Nobody can tell how far its readers had got.
+            self.hub().break_off(&[Topic::View(id), Topic::Doc(id)]);
+        }
+    }
+
+    pub(super) fn rooms(&self) -> MutexGuard<'_, OpenRooms> {
+        self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn open_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms().values().filter_map(|cell| cell.get().cloned()).collect()
+    }
+
+    /// Lets idle rooms leave memory, keeping their state as a snapshot first.
+    pub(super) async fn tidy(&self) {
+        for room in self.open_rooms() {
+            if room.is_quiet()
+                && let Err(error) = room.keep_snapshot(100).await
+            {
+                log::warn!("no snapshot: {error}");
+            }
+        }
+        self.rooms().retain(|id, cell| {
+            // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
+            // does not listen, but is there.
+            let free = Arc::strong_count(cell) == 1
+                && cell.get().is_none_or(Room::is_idle)
+                && self.inner.presence.count(*id) == 0;
+            if free && let Some(room) = cell.get() {
+                room.stop();
+            }
+            !free
+        });
+        self.hub().forget_idle();
+        self.rates().forget_idle();
+    }
+
+    pub(super) fn start_sweeping(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut timer = tokio::time::interval(SWEEP);
+            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                timer.tick().await;
+                let Some(inner) = weak.upgrade() else { return };
+                inner.presence.sweep();
+            }
+        });
+        // Apart, since it waits for snapshots to be written, and leases do not.
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                let Some(inner) = weak.upgrade() else { return };
+                Live { inner }.tidy().await;
+            }
+        });
+    }
+}
