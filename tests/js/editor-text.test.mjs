@@ -5,9 +5,10 @@ import { test } from "node:test";
 import { toCaret, toIndex } from "../../static/js/editor/carets.js";
 import * as commands from "../../static/js/editor/commands.js";
 import { splitsPair, textBytes, textLimit, wellFormedInput } from "../../static/js/editor/input.js";
+import { oddLines } from "../../static/js/editor/lines.js";
 import { diffText, hashText, utf8Length, wellFormed } from "../../static/js/editor/text.js";
 import { saveWords } from "../../static/js/editor/words.js";
-import { EditorSelection, EditorState, Y } from "../../static/vendor/editor.js";
+import { EditorSelection, EditorState, Y, markdown, markdownLanguage } from "../../static/vendor/editor.js";
 import { random } from "./convergence/faults.mjs";
 
 test("the hash is FNV-1a over UTF-16 units, low byte first", () => {
@@ -73,6 +74,7 @@ for (const [name, doc, changes, expected, head] of [
   ["a deletion that begins inside a pair takes the pair", "a😀b", { from: 2, to: 3 }, "ab", 1],
   ["a deletion that ends inside a pair takes the pair", "a😀b", { from: 0, to: 2 }, "b", 0],
   ["an insertion inside a pair goes behind it", "a😀b", { from: 2, insert: "x" }, "a😀xb", 4],
+  ["an insertion between the halves of a line end goes before it", "a\r\nb", { from: 2, insert: "x" }, "ax\r\nb", 2],
   ["a lone half becomes U+FFFD", "ab", { from: 1, insert: "\ud83d" }, "a\ufffdb", 2],
   ["pasted CRLF becomes LF", "ab", { from: 1, insert: "x\r\ny" }, "ax\nyb", 4],
   ["pasted CRLF stays where the page has it", "a\r\nb", { from: 0, insert: "x\r\n" }, "x\r\na\r\nb", null],
@@ -244,6 +246,28 @@ test("what is said about saving is true in every state", () => {
   ]) {
     assert.equal(saveWords(status, clock).text, text);
   }
+});
+
+test("a selection ends before the carriage return of a line, not behind it", () => {
+  const start = state("one\r\ntwo\rx", oddLines);
+  assert.equal(after(start, { selection: { anchor: 4 } }).selection.main.head, 3);
+  assert.deepEqual(after(start, { selection: { anchor: 4, head: 0 } }).selection.main.toJSON(), { anchor: 3, head: 0 });
+  assert.equal(after(start, { selection: { anchor: 5 } }).selection.main.head, 5);
+  assert.equal(after(start, { selection: { anchor: 9 } }).selection.main.head, 9, "a lone one is a character");
+});
+
+test("a link in a link is not made: its address is selected instead", () => {
+  const view = (doc, anchor, head) => {
+    const made = { state: EditorState.create({ doc, selection: { anchor, head }, extensions: [markdown({ base: markdownLanguage })] }), dispatch: (spec) => void (made.state = made.state.update(spec).state) };
+    return made;
+  };
+  const inside = view("see [word](https://a.b) x", 6, 8);
+  commands.insertLink(inside);
+  assert.equal(inside.state.doc.toString(), "see [word](https://a.b) x");
+  assert.deepEqual(inside.state.selection.main.toJSON(), { anchor: 11, head: 22 });
+  const beside = view("see [word](https://a.b) x", 24, 25);
+  commands.insertLink(beside);
+  assert.equal(beside.state.doc.toString(), "see [word](https://a.b) [x](https://)");
 });
 
 test("a caret stays where it is when somebody else writes at that very place, and a selection does not grow", () => {

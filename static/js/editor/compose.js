@@ -200,12 +200,14 @@ function showStatus(line, session) {
   if (!line) return;
   let frame = 0;
   let opened = false;
+  const say = announce(line);
   const show = () => {
     frame = 0;
     if (!opened && session.status.state === "saved") return;
     const { state, text } = saveWords(session.status);
     line.dataset.state = state;
     if (line.textContent !== text) line.textContent = text;
+    say(state, text);
     line.title = session.status.durable ? "" : "This browser does not keep unsaved changes.";
   };
   // Before the document is there, "saved" would be said without proof.
@@ -220,6 +222,39 @@ function showStatus(line, session) {
     if (status.state === "saving" || status.state === "saved") frame ||= requestAnimationFrame(show);
     else show();
   });
+}
+
+/** A state shorter than this is not read out, in ms. */
+const SETTLED_MS = 2000;
+
+/**
+ * Reads out when changes stay unsaved, and when they are saved after all. "Saving" and "Saved" come with every word
+ * that is typed: a screen reader would never be silent.
+ * @param {HTMLElement} line
+ * @returns {(state: string, text: string) => void}
+ */
+function announce(line) {
+  line.setAttribute("role", "group");
+  line.setAttribute("aria-label", "Saving");
+  const voice = document.createElement("span");
+  voice.className = "visually-hidden";
+  voice.setAttribute("role", "status");
+  line.after(voice);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let next = "";
+  let said = "saved";
+  return (state, text) => {
+    if (state === "saving") return;
+    if (state !== next) clearTimeout(timer);
+    else if (timer !== undefined) return;
+    next = state;
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (state !== said) voice.textContent = text;
+      said = state;
+    }, SETTLED_MS);
+  };
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   StateField,
   ySyncAnnotation,
 } from "../../vendor/editor.js";
+import { splitsReturn } from "./lines.js";
 import { MAX_TEXT_BYTES, isHigh, isLow, utf8Length, wellFormed } from "./text.js";
 
 /** @typedef {import('../../vendor/editor.js').Text} Text */
@@ -56,6 +57,10 @@ export const wellFormedInput = EditorState.transactionFilter.of((tr) => {
       // ... an insertion goes behind it.
       from += 1;
       to += 1;
+    } else if (splitsReturn(before, from)) {
+      // What is written at the end of a line stands before its whole end, or the "\r" would begin a line of its own.
+      from -= 1;
+      to -= 1;
     }
     from = Math.max(from, floor);
     to = Math.max(from, to);

@@ -47,6 +47,7 @@ import {
 import { wikiCompletion } from "./complete.js";
 import { highlighting, wikiLinkSyntax } from "./highlight.js";
 import { driftGuard, fromDocument, textLimit, wellFormedInput } from "./input.js";
+import { SPECIAL, oddLines } from "./lines.js";
 import { diffText } from "./text.js";
 
 /**
@@ -142,7 +143,8 @@ export function createView(options) {
     options.nonce ? EditorView.cspNonce.of(options.nonce) : [],
     wellFormedInput,
     textLimit(options.onFull),
-    highlightSpecialChars(),
+    highlightSpecialChars({ specialChars: SPECIAL }),
+    oddLines,
     drawSelection(),
     dropCursor(),
     rectangularSelection(),
