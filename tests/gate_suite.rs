@@ -13,7 +13,5 @@ mod mutants;
 mod real_updates;
 #[path = "gate_suite/refusals.rs"]
 mod refusals;
-#[path = "gate_suite/speed.rs"]
-mod speed;
 #[path = "gate_suite/wire.rs"]
 mod wire;

@@ -6,12 +6,13 @@
 //! machines; absolute times are not.
 //!
 //! `cargo bench --bench live -- typing crowd` runs only the named parts:
-//! start, typing, fanout, idle, poll, append, render, crowd.
+//! start, gate, render, append, poll, idle, fanout, typing, crowd.
 
 mod baseline;
 mod client;
 mod crowd;
 mod fanout;
+mod gate;
 mod report;
 mod server;
 mod storage;
@@ -31,6 +32,9 @@ async fn main() -> Outcome {
     report::machine();
     if runs("start") {
         server::measure_start().await?;
+    }
+    if runs("gate") {
+        gate::measure_gate();
     }
     if runs("render") {
         storage::measure_render();
