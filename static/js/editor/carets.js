@@ -11,7 +11,7 @@ import {
   WidgetType,
   Y,
 } from "../../vendor/editor.js";
-import { ROOT } from "./session.js";
+import { ROOT } from "./session/document.js";
 
 /** @typedef {{ client: string, name: string, colour: number, anchor: number, head: number, seen: number }} Person */
 /** @typedef {{ anchor: unknown, head: unknown }} Caret a selection as relative positions in JSON */

@@ -47,7 +47,14 @@ export function wikiCompletion({ fetch: send = globalThis.fetch.bind(globalThis)
         })),
     };
   }
-  return autocompletion({ override: [source], icons: false, activateOnTyping: true, maxRenderedOptions: 20 });
+  return autocompletion({
+    override: [source],
+    icons: false,
+    activateOnTyping: true,
+    maxRenderedOptions: 20,
+    // Whoever typed two brackets wants a name: what is shown is taken, also by a quick Enter.
+    interactionDelay: 0,
+  });
 }
 
 /**

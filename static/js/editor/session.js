@@ -7,34 +7,23 @@
 // Whatever goes wrong (another login, a refused update, a document that differs) has one remedy, `rebuild`: take the
 // server's state, put back on top what the server has not acknowledged, and swap the documents in one step.
 
-import { fromBase64 } from "../lib/base64.js";
-import { HttpError } from "../outbox/api.js";
-import { Outbox, toOutboxRecord } from "../outbox/outbox.js";
+import { Outbox } from "../outbox/outbox.js";
 import { MemoryStore } from "../outbox/store.js";
-import { insertedText, isEmpty, mergeUpdates, onlyClients, splitUpdate } from "../outbox/updates.js";
+import { onlyClients } from "../outbox/updates.js";
 import { Y } from "../../vendor/editor.js";
-import { hashText } from "./text.js";
+import { build } from "./session/build.js";
+import { ROOT } from "./session/document.js";
+import { fetchMissing, release, take } from "./session/follow.js";
+import { discard, forsakenPages, giveStoreUp, openLocal, saveCopy, scheduleCopy } from "./session/local.js";
 
 /** @typedef {import('../outbox/outbox.js').OutboxRecord} OutboxRecord */
 /** @typedef {import('../outbox/outbox.js').Status} Status */
 /** @typedef {import('../outbox/api.js').Api} Api */
+/** @typedef {import('../outbox/api.js').HttpError} HttpError */
 /** @typedef {import('../outbox/api.js').You} You */
 /** @typedef {import('../outbox/store.js').Store} Store */
 /** @typedef {import('../outbox/keeper.js').Keeper} Keeper */
 
-/** Name of the shared text in every page's document. */
-export const ROOT = "body";
-/** Origin of everything that came from the server or the store: never sent back, never undone. */
-export const REMOTE = Object.freeze({ name: "remote" });
-/** Origin of edits that `rebuild` writes again under a new client id. */
-export const MOVED = Object.freeze({ name: "moved" });
-
-/** Documents kept in the browser for opening offline. */
-const KEEP_DOCS = 20;
-/** Longest pause between a change and the copy that contains it; large documents are copied less often. */
-const COPY_AFTER_MS = 1000;
-/** A document that was found to differ is not rebuilt more often than this. */
-const REBUILD_PAUSE_MS = 5000;
 /** Rebuilds because of refusals in a row, without one acknowledgement between them, before a person is asked. */
 const MAX_REFUSALS = 4;
 
@@ -138,7 +127,7 @@ export class Session {
       onBatch: options.onBatch,
       onContact: (reached) => {
         // What is typed from now on may have to be shown again without the server, on top of just this document.
-        if (!reached && this.reachable) this.saveCopy();
+        if (!reached && this.reachable) saveCopy(this);
         this.reachable = reached;
         options.onContact?.(reached);
       },
@@ -153,7 +142,7 @@ export class Session {
           ? onlyClients(Y.encodeStateAsUpdate(this.doc, sv), new Set([record.client]))
           : null,
       onStatus: (status) => this.emit("status", status),
-      onStoreError: (error) => this.giveStoreUp(error),
+      onStoreError: (error) => giveStoreUp(this, error),
     });
   }
 
@@ -201,7 +190,7 @@ export class Session {
    * @returns {Promise<void>}
    */
   start() {
-    this.local ??= this.openLocal();
+    this.local ??= openLocal(this);
     return new Promise((resolve) => {
       const off = this.on("document", () => {
         off();
@@ -226,7 +215,7 @@ export class Session {
   /** The page is being hidden or left: the last chance to keep and to send. */
   leave() {
     if (this.closed) return;
-    this.saveCopy();
+    saveCopy(this);
     this.outbox.leave();
   }
 
@@ -251,66 +240,7 @@ export class Session {
   event(event) {
     if (this.closed) return;
     if (this.held) this.held.push(event);
-    else if (this.doc) this.take(event);
-  }
-
-  /** @param {{ kind: string, data: any }} event */
-  take({ kind, data }) {
-    if (kind === "updated") {
-      if (typeof data?.update !== "string" || !Number.isSafeInteger(data.rev)) return;
-      this.applyRemote(fromBase64(data.update));
-      if (data.rev === this.rev + 1) this.rev = data.rev;
-      else if (data.rev > this.rev) void this.resync();
-      this.acked = Math.max(this.acked, this.rev);
-    } else if (kind === "checked") this.compare(data);
-  }
-
-  /** @param {Uint8Array} bytes */
-  applyRemote(bytes) {
-    const doc = this.doc;
-    if (!doc || isEmpty(bytes)) return;
-    try {
-      Y.applyUpdate(doc, bytes, REMOTE);
-    } catch (error) {
-      console.error("halley: a remote update could not be applied", error);
-      void this.report("apply_failed", String(error));
-      void this.rebuild();
-      return;
-    }
-    const own = this.outbox.own;
-    if (own && doc.clientID !== own.client) {
-      // Yjs saw somebody else write under our id and chose another: that one is not issued, so start again with one
-      // that is. What is typed until then is kept under the made-up id.
-      void this.report("client_clash", `${own.client}`);
-      this.outbox.pause();
-      const record = this.newRecord(doc.clientID, "", false);
-      this.refusedClients.add(`${own.client}`);
-      this.outbox.keep(this.store.putClient(record));
-      this.outbox.setRecords([...this.outbox.records, record]);
-      void this.rebuild();
-    }
-  }
-
-  /** @param {{ rev: number, length: number, hash: string }} seen */
-  compare(seen) {
-    // Only a document that has neither more nor less than this revision can be compared with it.
-    if (!this.genuine || !this.text || this.rebuilding || this.syncing) return;
-    if (this.outbox.unsaved > 0 || seen.rev !== this.rev || seen.rev < this.acked) return;
-    if (seen.length === this.text.length && seen.hash === hashText(this.text.toString())) return;
-    void this.onDiffers(seen);
-  }
-
-  /** @param {{ rev: number, length: number, hash: string }} seen */
-  async onDiffers(seen) {
-    const text = this.text?.toString() ?? "";
-    void this.report(
-      "diverged",
-      JSON.stringify({ seen, length: text.length, hash: hashText(text), rev: this.rev }),
-    );
-    if (this.now() - this.rebuiltAt < REBUILD_PAUSE_MS) return;
-    await this.resync();
-    // The state vectors may agree and the texts still differ; only the server's whole state settles it.
-    await this.rebuild();
+    else if (this.doc) take(this, event);
   }
 
   /** @param {string} kind @param {string} detail */
@@ -333,62 +263,8 @@ export class Session {
       return Promise.resolve();
     }
     if (!this.doc || this.closed) return Promise.resolve();
-    this.syncing ??= this.fetchMissing();
+    this.syncing ??= fetchMissing(this);
     return this.syncing;
-  }
-
-  async fetchMissing() {
-    const doc = this.doc;
-    if (!doc) return;
-    const known = Math.max(this.rev, this.acked);
-    this.resyncWanted = true;
-    this.held ??= [];
-    try {
-      const answer = await this.options.api.doc(Y.encodeStateVector(doc));
-      if (this.doc !== doc || this.closed) return;
-      this.resyncWanted = false;
-      this.failures = 0;
-      this.applyRemote(answer.bytes);
-      this.rev = answer.rev;
-      this.acked = Math.max(this.acked, answer.rev);
-      if (answer.rev < known) {
-        // The server has less than it once acknowledged (restored from a backup): give it back what we have.
-        this.acked = answer.rev;
-        void this.report("server_lost", `had ${known}, has ${answer.rev}`);
-        void this.rebuild({ union: true });
-      }
-    } catch (error) {
-      this.resyncTimer ??= setTimeout(() => {
-        this.resyncTimer = null;
-        if (this.resyncWanted) void this.resync();
-      }, this.backoff());
-      if (error instanceof HttpError) console.warn("halley: resynchronising was refused", error);
-    } finally {
-      this.syncing = null;
-      if (!this.rebuilding) this.release(!this.resyncWanted);
-    }
-  }
-
-  /**
-   * Takes the events that had to wait.
-   * @param {boolean} [settled] the document has just been completed from the server
-   */
-  release(settled = false) {
-    const events = this.held ?? [];
-    this.held = null;
-    for (const event of events) this.event(event);
-    const store = /** @type {any} */ (this.doc?.store);
-    const incomplete = Boolean(store?.pendingStructs || store?.pendingDs);
-    if (!this.genuine || this.closed || this.resyncTimer) return;
-    if (this.resyncWanted || (incomplete && !settled)) void this.resync();
-    else if (incomplete) {
-      // The server's own difference left a hole: this document cannot be completed, only replaced.
-      void this.report("incomplete", `rev ${this.rev}`);
-      setTimeout(
-        () => this.genuine && void this.rebuild(),
-        Math.max(0, this.rebuiltAt + REBUILD_PAUSE_MS - this.now()),
-      );
-    }
   }
 
   // ---- what is typed here -----------------------------------------------------------------------------------
@@ -400,7 +276,7 @@ export class Session {
    * @param {{ local: boolean }} transaction
    */
   onUpdate(update, _origin, _doc, transaction) {
-    this.scheduleCopy();
+    scheduleCopy(this);
     if (transaction.local) this.outbox.add(update);
   }
 
@@ -431,291 +307,21 @@ export class Session {
    */
   rebuild(how = {}) {
     if (how.union) this.unionWanted = true;
-    this.rebuilding ??= this.build().finally(() => {
+    this.rebuilding ??= build(this).finally(() => {
       this.rebuilding = null;
-      if (!this.closed) this.release();
+      if (!this.closed) release(this);
     });
     return this.rebuilding;
   }
 
-  async build() {
-    this.outbox.pause();
-    this.held ??= [];
-    for (;;) {
-      try {
-        // What is on its way must have arrived or failed, or the state below could miss what it brings.
-        await this.outbox.idle();
-        const answer = await this.options.api.session();
-        const state = await this.options.api.doc(null);
-        await this.local;
-        if (this.closed) return;
-        this.failures = 0;
-        const union = this.unionWanted;
-        this.unionWanted = false;
-        await this.assemble(answer, state, union);
-        return;
-      } catch (error) {
-        await this.local;
-        if (this.closed) return;
-        if (error instanceof HttpError) {
-          this.outbox.slow = error.code;
-          this.emit("refused", { code: error.code, message: error.message });
-        } else {
-          this.outbox.slow = "";
-          if (!isNetwork(error)) console.error("halley: the document could not be built", error);
-          this.outbox.noteOffline();
-          this.options.onContact?.(false);
-        }
-        if (!this.doc) this.openOffline();
-        await this.sleep(this.backoff(error instanceof HttpError ? error.retryAfterMs : null));
-        if (this.closed) return;
-      }
-    }
-  }
-
-  /**
-   * @param {import('../outbox/api.js').SessionAnswer} answer
-   * @param {import('../outbox/api.js').DocAnswer} state
-   * @param {boolean} union
-   */
-  async assemble(answer, state, union) {
-    // From here to `swap` nothing waits, so no edit falls between the two documents.
-    const records = this.doc ? this.outbox.records : this.adopted;
-    const unsent = records.filter((record) => record.entries.length > 0);
-    const plan =
-      (union && this.doc && this.genuine ? this.planUnion(answer, state, unsent) : null) ??
-      this.plan(answer, state, unsent);
-    const { doc, kept, moved, stuck } = plan;
-    const continued = kept.find((record) => record.client === answer.client_id);
-    const own = continued ?? this.newRecord(answer.client_id, answer.you.id, true);
-    doc.clientID = answer.client_id;
-    own.entries.push(...plan.written.map((bytes) => ({ seq: own.nextSeq++, bytes })));
-
-    const gone = records.filter((record) => !kept.includes(record) && !stuck.includes(record));
-    const foreign = moved.some((record) => record.issued);
-    const changes = [...kept, ...moved]
-      .filter((r) => this.adopted.includes(r))
-      .reduce((n, r) => n + r.entries.length, 0);
-    this.adopted = [];
-    this.you = answer.you;
-    this.rev = state.rev;
-    this.acked = state.rev;
-    this.genuine = true;
-    this.rebuiltAt = this.now();
-    this.refusedClients.clear();
-    this.outbox.slow = "";
-    this.outbox.noteOnline();
-    this.options.onContact?.(true);
-    this.swap(doc, [...kept.filter((record) => record !== own), own]);
-    this.emit("session", {
-      write: answer.rights?.write !== false,
-      you: answer.you,
-      textBytes: answer.limits?.text_bytes ?? 1024 * 1024,
-    });
-    if (changes > 0 || foreign) this.emit("recovered", { changes, moved: foreign });
-    for (const record of stuck) {
-      this.emit("aside", { text: insertedText(bytesOf(record)), why: "unknown_base", record });
-    }
-
-    // What was moved must be forgotten in the very transaction that keeps what it became, before any of it is sent:
-    // otherwise a crash could leave both, and the text would come back twice.
-    const olds = gone.map((record) => record.client).filter((client) => client !== own.client);
-    try {
-      const entries = [...own.entries];
-      const stored = this.store.replace(this.page, olds, own, entries);
-      void this.options.keeper.hold(this.page, own.client);
-      await stored;
-    } catch (error) {
-      // A store that takes nothing more may still forget, and what was moved must not come back from it.
-      for (const client of olds) await this.store.remove(this.page, client).catch(() => {});
-      this.giveStoreUp(error);
-    }
-    for (const client of olds) this.options.keeper.release(this.page, client);
-    if (this.closed) return;
-    this.saveCopy();
-    this.outbox.resume();
-  }
-
-  /**
-   * The server's state, with what is unsent on top: as it is where the id is ours, written again where it is not.
-   * @param {import('../outbox/api.js').SessionAnswer} answer
-   * @param {import('../outbox/api.js').DocAnswer} state
-   * @param {OutboxRecord[]} unsent
-   */
-  plan(answer, state, unsent) {
-    const doc = docFrom([state.bytes]);
-    /** @type {OutboxRecord[]} */
-    const kept = [];
-    /** @type {OutboxRecord[]} */
-    const moving = [];
-    for (const record of unsent) {
-      const ours =
-        record.issued && record.user === answer.you.id && !this.refusedClients.has(`${record.client}`);
-      const bytes = bytesOf(record);
-      if (ours && fits(doc, [bytes])) {
-        Y.applyUpdate(doc, bytes, REMOTE);
-        kept.push(record);
-      } else moving.push(record);
-    }
-    // Records of earlier reloads may build on each other, so they are tried together before each alone.
-    /** @type {OutboxRecord[]} */
-    let moved = moving;
-    /** @type {OutboxRecord[]} */
-    let stuck = [];
-    if (!fits(doc, moving.map(bytesOf))) {
-      moved = [];
-      for (const record of moving) {
-        if (fits(doc, [...moved, record].map(bytesOf))) moved.push(record);
-        else stuck.push(record);
-      }
-    }
-    if (stuck.length > 0 && this.doc && this.genuine) return this.planUnion(answer, state, unsent);
-    const written = rewrite(doc, answer.client_id, moved.map(bytesOf));
-    return { doc, kept, moved, stuck, written };
-  }
-
-  /**
-   * The server's state, and everything that the present document has beyond it written again.
-   * @param {import('../outbox/api.js').SessionAnswer} answer
-   * @param {import('../outbox/api.js').DocAnswer} state
-   * @param {OutboxRecord[]} unsent
-   */
-  planUnion(answer, state, unsent) {
-    const doc = docFrom([state.bytes]);
-    const present = /** @type {import('../../vendor/editor.js').Y.Doc} */ (this.doc);
-    const written = rewrite(doc, answer.client_id, [Y.encodeStateAsUpdate(present), ...unsent.map(bytesOf)]);
-    return {
-      doc,
-      kept: /** @type {OutboxRecord[]} */ ([]),
-      moved: unsent,
-      stuck: /** @type {OutboxRecord[]} */ ([]),
-      written,
-    };
-  }
-
-  /** Shows the copy that this browser has, if any, and takes edits under a made-up id. */
-  openOffline() {
-    if (!this.copy) return;
-    const doc = docFrom([this.copy.state, ...this.adopted.filter((r) => r.entries.length > 0).map(bytesOf)]);
-    const own = this.newRecord(doc.clientID, "", false);
-    this.outbox.keep(this.store.putClient(own));
-    void this.options.keeper.hold(this.page, own.client);
-    this.genuine = false;
-    this.swap(doc, [...this.adopted, own]);
-  }
-
-  /**
-   * @param {import('../../vendor/editor.js').Y.Doc} doc
-   * @param {OutboxRecord[]} records
-   */
-  swap(doc, records) {
-    this.doc?.off("update", this.onUpdate);
-    this.doc = doc;
-    doc.on("update", this.onUpdate);
-    this.outbox.setRecords(records);
-    this.emit("document", { doc, text: doc.getText(ROOT) });
-  }
-
-  /**
-   * @param {number} client
-   * @param {string} user
-   * @param {boolean} issued
-   * @returns {OutboxRecord}
-   */
-  newRecord(client, user, issued) {
-    return {
-      page: this.page,
-      client,
-      user,
-      issued,
-      owner: this.options.client,
-      created: this.now(),
-      flight: null,
-      entries: [],
-      nextSeq: 1,
-    };
-  }
-
   // ---- the browser's store ----------------------------------------------------------------------------------
-
-  /** Opens the store and takes over what tabs that are gone left behind. */
-  async openLocal() {
-    try {
-      this.store = this.outbox.store = await this.options.store;
-      const { doc, records } = await this.store.load(this.page);
-      this.copy = doc;
-      this.adopted = await this.takeOver(records);
-    } catch (error) {
-      this.giveStoreUp(error);
-    }
-  }
-
-  /**
-   * @param {import('../outbox/store.js').StoredRecord[]} records
-   * @returns {Promise<OutboxRecord[]>} those whose tab is gone, now ours
-   */
-  async takeOver(records) {
-    const { keeper, client } = this.options;
-    const taken = [];
-    let alive = 0;
-    for (const record of records) {
-      if (this.outbox.records.some((mine) => mine.client === record.client)) continue;
-      if (!(await keeper.hold(this.page, record.client))) alive += 1;
-      else if (!(await this.store.claim(this.page, record.client, record.owner, client))) {
-        keeper.release(this.page, record.client);
-      } else if (record.entries.length === 0) {
-        await this.store.remove(this.page, record.client);
-        keeper.release(this.page, record.client);
-      } else taken.push(toOutboxRecord({ ...record, owner: client }));
-    }
-    // A tab that is just being closed may still hold its lock; its edits must not wait for the next visit.
-    if (alive > 0) this.lookAgain(this.options.adoptAgainMs ?? 1000);
-    return taken;
-  }
-
-  /** @param {number} afterMs */
-  lookAgain(afterMs) {
-    if (this.adoptTimer || this.closed || afterMs > 60_000) return;
-    this.adoptTimer = setTimeout(async () => {
-      this.adoptTimer = null;
-      try {
-        await this.rebuilding;
-        if (this.closed || !this.genuine) return this.lookAgain(afterMs * 4);
-        const { records } = await this.store.load(this.page);
-        const taken = await this.takeOver(records.filter((record) => record.entries.length > 0));
-        const own = this.outbox.own;
-        if (taken.length > 0 && own) {
-          this.outbox.pause();
-          this.adopted = taken;
-          this.outbox.setRecords([...this.outbox.records.filter((record) => record !== own), ...taken, own]);
-          await this.rebuild();
-        }
-      } catch (error) {
-        this.giveStoreUp(error);
-      }
-      this.lookAgain(afterMs * 4);
-    }, afterMs);
-  }
 
   /**
    * Other pages of which this browser has unsent edits that no living tab takes care of.
    * @returns {Promise<string[]>} their paths
    */
-  async forsakenPages() {
-    await this.local;
-    const { keeper } = this.options;
-    const paths = [];
-    for (const { page, path } of await this.store.unsentPages()) {
-      if (page === this.page) continue;
-      const { records } = await this.store.load(page);
-      for (const { client } of records.filter((record) => record.entries.length > 0)) {
-        if (!(await keeper.hold(page, client))) continue;
-        keeper.release(page, client);
-        paths.push(path);
-        break;
-      }
-    }
-    return paths;
+  forsakenPages() {
+    return forsakenPages(this);
   }
 
   /**
@@ -723,40 +329,7 @@ export class Session {
    * @param {OutboxRecord} record
    */
   discard(record) {
-    this.outbox.keep(this.store.remove(this.page, record.client));
-    this.options.keeper.release(this.page, record.client);
-  }
-
-  /** @param {unknown} error */
-  giveStoreUp(error) {
-    if (!this.store.durable) return;
-    console.warn("halley: this browser keeps no unsent changes", error);
-    const memory = new MemoryStore();
-    this.store = this.outbox.store = memory;
-    this.emit("storeFailed", error);
-    this.outbox.publish();
-  }
-
-  scheduleCopy() {
-    if (this.copyTimer || !this.store.durable) return;
-    this.copyTimer = setTimeout(
-      () => {
-        this.copyTimer = null;
-        this.saveCopy();
-      },
-      Math.max(COPY_AFTER_MS, this.copyCostMs * 100),
-    );
-  }
-
-  saveCopy() {
-    if (this.copyTimer) clearTimeout(this.copyTimer);
-    this.copyTimer = null;
-    if (!this.doc || !this.store.durable || this.closed) return;
-    const started = performance.now();
-    const state = Y.encodeStateAsUpdate(this.doc);
-    this.copyCostMs = performance.now() - started;
-    const copy = { page: this.page, path: this.options.path, state, rev: this.rev, at: this.now() };
-    this.outbox.keep(this.store.putDoc(copy, KEEP_DOCS));
+    discard(this, record);
   }
 
   // ---- time -------------------------------------------------------------------------------------------------
@@ -782,82 +355,4 @@ export class Session {
       this.wakeUp = done;
     });
   }
-}
-
-/** @param {unknown} error */
-const isNetwork = (error) => error instanceof Error && error.name === "NetworkError";
-
-/**
- * All that a record has not had acknowledged, as one update.
- * @param {OutboxRecord} record
- */
-function bytesOf(record) {
-  const parts = record.entries.map((entry) => entry.bytes);
-  return mergeUpdates(record.flight ? [record.flight.bytes, ...parts] : parts);
-}
-
-/**
- * @param {Uint8Array[]} updates
- * @returns {import('../../vendor/editor.js').Y.Doc}
- */
-function docFrom(updates) {
-  const doc = new Y.Doc();
-  doc.getText(ROOT);
-  for (const bytes of updates) if (!isEmpty(bytes)) Y.applyUpdate(doc, bytes, REMOTE);
-  return doc;
-}
-
-/**
- * Whether the updates leave nothing pending on top of a document, which is not touched.
- * @param {import('../../vendor/editor.js').Y.Doc} doc
- * @param {Uint8Array[]} updates
- */
-function fits(doc, updates) {
-  if (updates.length === 0) return true;
-  try {
-    const store = /** @type {any} */ (docFrom([Y.encodeStateAsUpdate(doc), ...updates]).store);
-    return store.pendingStructs === null && store.pendingDs === null;
-  } catch {
-    return false;
-  }
-}
-
-/**
- * Writes what some updates would do to a document's text as edits under a client id. Not a comparison of two texts:
- * that would take away and put back words in between, and two browsers doing so at once would double them.
- * @param {import('../../vendor/editor.js').Y.Doc} doc
- * @param {number} client
- * @param {Uint8Array[]} updates
- * @returns {Uint8Array[]} the updates that these edits are
- */
-function rewrite(doc, client, updates) {
-  doc.clientID = client;
-  if (updates.length === 0) return [];
-  const scratch = docFrom([Y.encodeStateAsUpdate(doc)]);
-  /** @type {{ retain?: number, delete?: number, insert?: unknown }[]} */
-  let steps = [];
-  scratch.getText(ROOT).observe((event) => {
-    steps = event.delta;
-  });
-  scratch.transact(() => {
-    for (const bytes of updates) Y.applyUpdate(scratch, bytes, REMOTE);
-  });
-  /** @type {Uint8Array[]} */
-  const written = [];
-  const collect = (/** @type {Uint8Array} */ bytes) => written.push(...splitUpdate(bytes));
-  const text = doc.getText(ROOT);
-  doc.on("update", collect);
-  doc.transact(() => {
-    let at = 0;
-    for (const step of steps) {
-      if (step.retain) at += step.retain;
-      else if (step.delete) text.delete(at, step.delete);
-      else if (typeof step.insert === "string") {
-        text.insert(at, step.insert);
-        at += step.insert.length;
-      }
-    }
-  }, MOVED);
-  doc.off("update", collect);
-  return written;
 }
