@@ -9,13 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::applier::Applier;
 use super::checkpoint::{self, Made};
 use super::journal::{Journal, NoRoom};
-use super::queue::Permit;
+use super::queue::{Patience, Permit};
 use super::shared::Shared;
 use super::snapshot::Job;
 use super::{Change, LogEntry, StoreError};
@@ -34,6 +35,11 @@ pub(super) enum Item {
     CheckpointDone(Result<Made, StoreError>),
     Close,
 }
+
+/// Nothing is written for so long: time to write down how far the journal is.
+const IDLE: Duration = Duration::from_millis(500);
+/// Free bytes without which nothing is written that nobody asked for.
+const SPARE_BYTES: u64 = 8 << 20;
 
 /// State of the writer thread.
 pub(super) struct Writer {
@@ -94,9 +100,17 @@ impl Writer {
 
     fn work(&mut self) -> Result<(), StoreError> {
         loop {
-            let items = self.shared.queue.take(self.snapshots.is_empty());
+            let patience = match (self.snapshots.is_empty(), self.applier.is_noted()) {
+                (false, _) => Patience::None,
+                (true, false) => Patience::UpTo(IDLE),
+                (true, true) => Patience::Endless,
+            };
+            let items = self.shared.queue.take(patience);
             if self.shared.has_failed() {
                 return Ok(());
+            }
+            if items.is_empty() && self.snapshots.is_empty() {
+                self.note()?;
             }
             let mut group = Group::new();
             let mut closing = false;
@@ -123,6 +137,18 @@ impl Writer {
             self.write_snapshots()?;
             self.start_checkpoint()?;
         }
+    }
+
+    /// Lets sled say how far the journal is. Otherwise nobody could tell, on a wiki where little
+    /// is written, that a journal was cut short on the disk.
+    fn note(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let free = shared.disk.free_bytes(&shared.dir).unwrap_or(0);
+        if free < SPARE_BYTES || !shared.has_space() {
+            self.applier.skip_note();
+            return Ok(());
+        }
+        shared.watched(|| self.applier.note())
     }
 
     /// Writes, syncs, applies and answers a group.
