@@ -124,7 +124,7 @@ impl From<StoreError> for Error {
         let kind = match &error {
             StoreError::DiskFull => Kind::DiskFull,
             StoreError::TooLarge => Kind::TooLarge,
-            StoreError::Stopped | StoreError::Locked => Kind::Busy,
+            StoreError::Stopped | StoreError::Locked | StoreError::Crowded => Kind::Busy,
             StoreError::Damaged(_) | StoreError::TooNew { .. } | StoreError::Io(_) => {
                 Kind::Internal
             }

@@ -174,6 +174,12 @@ impl Writer {
                 group.refuse();
                 return Ok(());
             }
+            // Whoever holds thousands of connections must not be able to end the process.
+            Err(NoRoom::Crowded) => {
+                log::error!("store: too many open files; nothing is written until some are closed");
+                group.refuse_crowded();
+                return Ok(());
+            }
             Err(NoRoom::Broken(error)) => return Err(error.into()),
         }
         // A roll leaves the end where it is, so the positions in the group still hold.
@@ -213,6 +219,7 @@ impl Writer {
             Ok(()) => {}
             // Without a new segment less can be cut, which is no reason to stop.
             Err(NoRoom::Full) => self.shared.say_full(),
+            Err(NoRoom::Crowded) => {}
             Err(NoRoom::Broken(error)) => return Err(error.into()),
         }
         let plan = checkpoint::Plan {
@@ -242,8 +249,12 @@ impl Writer {
         let answer = match made {
             Ok(made) => {
                 // sled was made durable up to the position before the checkpoint began.
-                self.journal.cut(made.position)?;
-                checkpoint::remove_before(&self.shared.dir, made.position)?;
+                let tidied = self.journal.cut(made.position);
+                let tidied = tidied
+                    .and_then(|()| checkpoint::remove_before(&self.shared.dir, made.position));
+                if let Err(error) = tidied {
+                    log::warn!("store: files that are not needed any more stay: {error}");
+                }
                 self.checkpoint_at = made.position + made.bytes.max(threshold);
                 self.shared.checkpoint_bytes.store(made.bytes, Ordering::Relaxed);
                 self.publish_numbers();
