@@ -392,13 +392,35 @@ async fn a_journal_that_was_cut_short_is_never_taken_for_all_there_is() {
             Err(other) => panic!("{tenth} {zeros}: {other}"),
             // Nothing in the records is newer than this.
             Ok(store) => {
-                assert!(tenth > 4 && store.health().recovered.is_none(), "{tenth} {zeros}")
+                assert!(tenth > 4 && store.health().recovered.is_none(), "{tenth} {zeros}");
             }
         }
         assert!(broken.path().join("sled").exists() && !broken.path().join("sled.new").exists());
     }
     println!("{refused} of 20 refused");
     model.check(&open(crashed.path()), "the original");
+}
+
+#[tokio::test]
+async fn a_beginning_of_the_journal_that_is_gone_is_replaced_while_there_is_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    for salt in 1..=20 {
+        model.fill(&store, salt, 4).await;
+    }
+    drop(store);
+    let files = journal(dir.path());
+    assert!(files.len() > 1);
+    fs::remove_file(&files[0]).unwrap();
+    let store = open(dir.path());
+    model.check(&store, "without the first file");
+    assert!(store.health().recovered.is_some());
+    // The checkpoint that replaces it is asked for at the start, so this one comes after it.
+    store.checkpoint().await.unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    model.check(&open(dir.path()), "without the records as well");
 }
 
 #[tokio::test]

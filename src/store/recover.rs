@@ -314,6 +314,13 @@ impl Opening<'_> {
     /// Reads the part of the journal that a start does not need.
     fn check_old_part(&self, upto: u64) -> Result<(), StoreError> {
         let start = self.segments[0].start;
+        let reaches = |candidate: &checkpoint::Candidate| candidate.position >= start;
+        if start > 0 && !checkpoint::candidates(self.dir)?.iter().any(reaches) {
+            return Err(StoreError::Damaged(format!(
+                "the journal in {} begins at position {start}, and no checkpoint reaches to there",
+                self.dir.join("journal").display()
+            )));
+        }
         if start >= upto {
             return Ok(());
         }
