@@ -124,7 +124,7 @@ impl From<StoreError> for Error {
         let kind = match &error {
             StoreError::DiskFull => Kind::DiskFull,
             StoreError::TooLarge => Kind::TooLarge,
-            StoreError::Stopped | StoreError::Locked => Kind::Busy,
+            StoreError::Stopped | StoreError::Locked | StoreError::Crowded => Kind::Busy,
             StoreError::Damaged(_) | StoreError::TooNew { .. } | StoreError::Io(_) => {
                 Kind::Internal
             }
@@ -184,7 +184,7 @@ impl Form {
         if below("/api") || below("/_live") || below("/healthz") || accepts_json(request) {
             return Self::Json;
         }
-        let named = request.accept().is_some_and(|a| names(a, &MediaType::HTML));
+        let named = accept(request).is_some_and(|a| names(a, &MediaType::HTML));
         if !named && (below("/raw") || below("/static") || path == "/sw.js") {
             return Self::Text;
         }
@@ -192,11 +192,20 @@ impl Form {
     }
 }
 
+/// Longest `Accept` that is looked at, in bytes; browsers send about 150.
+const MAX_ACCEPT_BYTES: usize = 2048;
+
+/// What a client takes. Nothing when the header is absurdly long: Rocket 0.5 needs time that grows
+/// with the square of its length, seconds for what fits into the head of one request.
+pub(crate) fn accept<'r>(request: &'r Request<'_>) -> Option<&'r Accept> {
+    let length: usize = request.headers().get("Accept").map(str::len).sum();
+    if length > MAX_ACCEPT_BYTES { None } else { request.accept() }
+}
+
 /// True when JSON is asked for by name, and HTML is not.
 #[must_use]
 pub fn accepts_json(request: &Request<'_>) -> bool {
-    request
-        .accept()
+    accept(request)
         .is_some_and(|accept| names(accept, &MediaType::JSON) && !names(accept, &MediaType::HTML))
 }
 

@@ -202,6 +202,9 @@ pub enum StoreError {
     /// Too little space is left; nothing was written.
     #[error("the disk is full")]
     DiskFull,
+    /// The process has too many files open; nothing was written.
+    #[error("too many files are open")]
+    Crowded,
     /// A key or value past its limit; nothing was written.
     #[error("the record is too large")]
     TooLarge,

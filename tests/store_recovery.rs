@@ -327,6 +327,16 @@ async fn a_store_never_starts_empty_or_with_less_than_it_had() {
     refused(&|dir| fs::write(dir.join("format"), "x").unwrap(), "noise in format");
     refused(
         &|dir| {
+            for gone in ["sled", "checkpoints", "journal"] {
+                fs::remove_dir_all(dir.join(gone)).unwrap();
+            }
+            fs::remove_file(dir.join("format")).unwrap();
+            fs::write(dir.join("reserve"), "").unwrap();
+        },
+        "everything but the reserve",
+    );
+    refused(
+        &|dir| {
             fs::remove_dir_all(dir.join("sled")).unwrap();
             fs::remove_dir_all(dir.join("checkpoints")).unwrap();
         },
@@ -346,6 +356,91 @@ async fn a_store_never_starts_empty_or_with_less_than_it_had() {
         "no sled and a flipped checkpoint",
     );
     model.check(&open(dir.path()), "the original");
+}
+
+/// The last journal file with everything behind `keep` of its bytes gone or zero.
+fn shorten(dir: &Path, keep: u64, zeros: bool) {
+    let path = journal(dir).pop().unwrap();
+    let length = fs::metadata(&path).unwrap().len();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(keep).unwrap();
+    if zeros {
+        file.set_len(length).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_was_cut_short_is_never_taken_for_all_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    // Several barriers' worth, so that the records are ahead of what they say of themselves.
+    for salt in 0..10 {
+        for page in 1..=8 {
+            model.append(&store, page, vec![entry(salt, 9_000)]).await;
+        }
+    }
+    let crashed = copy(dir.path());
+    assert_eq!(journal(crashed.path()).len(), 1);
+    let end = used(&fs::read(journal(crashed.path()).pop().unwrap()).unwrap()) as u64;
+    let mut refused = 0;
+    for (tenth, zeros) in (0..10).flat_map(|tenth| [(tenth, false), (tenth, true)]) {
+        let broken = copy(crashed.path());
+        shorten(broken.path(), 64.max(end * tenth / 10), zeros);
+        match Store::open(broken.path(), options()) {
+            Err(StoreError::Damaged(_)) => refused += 1,
+            Err(other) => panic!("{tenth} {zeros}: {other}"),
+            // Nothing in the records is newer than this.
+            Ok(store) => {
+                assert!(tenth > 4 && store.health().recovered.is_none(), "{tenth} {zeros}");
+            }
+        }
+        assert!(broken.path().join("sled").exists() && !broken.path().join("sled.new").exists());
+    }
+    println!("{refused} of 20 refused");
+    model.check(&open(crashed.path()), "the original");
+}
+
+#[tokio::test]
+async fn a_beginning_of_the_journal_that_is_gone_is_replaced_while_there_is_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    for salt in 1..=20 {
+        model.fill(&store, salt, 4).await;
+    }
+    drop(store);
+    let files = journal(dir.path());
+    assert!(files.len() > 1);
+    fs::remove_file(&files[0]).unwrap();
+    let store = open(dir.path());
+    model.check(&store, "without the first file");
+    assert!(store.health().recovered.is_some());
+    // The checkpoint that replaces it is asked for at the start, so this one comes after it.
+    store.checkpoint().await.unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    model.check(&open(dir.path()), "without the records as well");
+}
+
+#[tokio::test]
+async fn a_small_journal_that_was_cut_short_is_noticed_soon_after_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    model.append(&store, 1, vec![entry(1, 30)]).await;
+    let start = std::time::Instant::now();
+    loop {
+        let broken = copy(dir.path());
+        shorten(broken.path(), 64, true);
+        if let Err(error) = Store::open(broken.path(), options()) {
+            assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 20, "it still opens empty");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    model.check(&open(copy(dir.path()).path()), "the original");
 }
 
 #[tokio::test]

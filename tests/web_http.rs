@@ -5,7 +5,7 @@ mod support;
 
 use std::io::Read;
 
-use rocket::http::{Accept, ContentType, Header, Method};
+use rocket::http::{Accept, ContentType, Header, Method, Status};
 use support::{ORIGIN, Wiki, encode, send, with_cookie};
 
 #[rocket::async_test]
@@ -404,4 +404,17 @@ async fn a_proxys_header_is_not_believed_by_default() {
     let request = wiki.ask(Method::Get, "/").header(Header::new("X-Real-IP", "203.0.113.9"));
     let request = request.remote("198.51.100.1:1000".parse().expect("valid"));
     assert_eq!(request.inner().client_ip(), Some("198.51.100.1".parse().expect("valid")));
+}
+
+#[rocket::async_test]
+async fn a_monstrous_accept_costs_nothing() {
+    let wiki = Wiki::new().await;
+    let accept: String = (0..8_000).map(|i| format!("a/b{i};q=0.5,")).collect();
+    let before = std::time::Instant::now();
+    for path in ["/api/v1/pages/None", "/wiki/None", "/raw/None", "/nothing"] {
+        let accept = Header::new("Accept", format!("{accept}text/html"));
+        let answer = wiki.client.get(path).header(accept).dispatch().await;
+        assert_eq!(answer.status(), Status::NotFound, "{path}");
+    }
+    assert!(before.elapsed().as_millis() < 1_000, "{:?}", before.elapsed());
 }

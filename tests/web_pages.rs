@@ -360,3 +360,17 @@ async fn the_api_deletes_and_restores() {
     assert_eq!(send(wiki.ask(Method::Post, "/api/v1/pages/a/b")).await.status, 404);
     assert_eq!(send(wiki.ask(Method::Post, "/api/v1/pages/none/restore")).await.status, 404);
 }
+
+#[rocket::async_test]
+async fn a_page_that_takes_long_to_render_is_never_shown_as_empty() {
+    let wiki = Wiki::new().await;
+    // A debug build needs seconds for it.
+    let text = "[[a]] *b* `c` ~~d~~ **e** [f](g)\n\n".repeat(12_000);
+    wiki.page("Long", &text).await;
+    let page = wiki.get("/wiki/Long").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("wikilink"), "{} bytes", page.bytes.len());
+    assert!(
+        !page.text().contains("This page is empty") || page.text().contains("page-empty\" hidden")
+    );
+}

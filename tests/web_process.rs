@@ -193,3 +193,61 @@ fn a_key_that_is_damaged_is_not_replaced() {
     assert!(!success && said.contains("secret.key"), "{said}");
     assert_eq!(std::fs::read(dir.path().join("data/secret.key")).expect("reads"), b"short");
 }
+
+#[test]
+fn a_crowd_of_connections_ends_nothing() {
+    let dir = tempfile::tempdir().expect("directory");
+    let env = [("HALLEY_SEGMENT_BYTES", "1MiB"), ("HALLEY_FREE_FLOOR_BYTES", "0")];
+    let halley = Halley::start_with(dir.path(), &env);
+    let files = rustix::process::Rlimit { current: Some(120), maximum: Some(120) };
+    let pid = Pid::from_child(&halley.child);
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, files).expect("limits");
+    let mut ours = TcpStream::connect(&halley.address).expect("connects");
+    ours.set_read_timeout(Some(Duration::from_secs(10))).expect("sets");
+    let mut put = |page: usize| -> u16 {
+        let text = "x".repeat(100_000);
+        let length = text.len();
+        write!(
+            ours,
+            "PUT /api/v1/pages/p{page} HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\
+             Content-Type: text/markdown\r\nContent-Length: {length}\r\n\r\n{text}"
+        )
+        .expect("sends");
+        let mut answer = Vec::new();
+        let mut reader = BufReader::new(&mut ours);
+        while !answer.ends_with(b"\r\n\r\n") {
+            reader.read_until(b'\n', &mut answer).expect("answers");
+        }
+        let head = String::from_utf8(answer).expect("text").to_lowercase();
+        let (_, length) = head.split_once("content-length: ").expect("has a length");
+        let length = length.split_once('\r').expect("a line").0.parse().expect("a number");
+        reader.read_exact(&mut vec![0; length]).expect("answers");
+        head[9..12].parse().expect("a status")
+    };
+    assert_eq!(put(0), 201);
+    // More than there are files for; the rest waits to be accepted.
+    let crowd: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(&halley.address).ok()).collect();
+    assert!(crowd.len() > 100);
+    let fds = format!("/proc/{}/fd", halley.child.id());
+    let begun = Instant::now();
+    while std::fs::read_dir(&fds).expect("lists").count() < 115 && begun.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // More than one journal file holds, so that another must be made.
+    let codes: Vec<_> = (1..15).map(&mut put).collect();
+    assert!(codes.contains(&503) && codes.iter().all(|c| matches!(c, 201 | 503)), "{codes:?}");
+    drop(crowd);
+    let begun = Instant::now();
+    let mut page = 100;
+    while put(page) != 201 {
+        assert!(begun.elapsed() < LIMIT, "it does not recover");
+        std::thread::sleep(Duration::from_millis(50));
+        page += 1;
+    }
+    assert_eq!(halley.end().0, Some(0));
+    let halley = Halley::start_with(dir.path(), &env);
+    for (page, code) in (1..15).zip(codes) {
+        let answer = halley.get(&format!("/raw/p{page}"));
+        assert_eq!(code == 201, answer.ends_with(&"x".repeat(1_000)), "page {page}");
+    }
+}

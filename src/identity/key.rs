@@ -65,6 +65,7 @@ impl SigningKey {
         file.sync_all()?;
         fs::rename(&new, path)?;
         File::open(data)?.sync_all()?;
+        log::info!("made a new secret.key; cookies that were given before are not known any more");
         Ok(Self(key))
     }
 

@@ -16,7 +16,7 @@ use super::body::read_text;
 use super::read::{matching, parse_revision};
 use super::reply::{Api, Markdown};
 use super::target::{Target, find};
-use crate::error::{Error, Kind, fail};
+use crate::error::{Error, Kind, accept, fail};
 use crate::identity::Guest;
 use crate::live::{Author, Live, PageInfo};
 use crate::origin::WriteGuard;
@@ -63,7 +63,7 @@ impl<'r> FromRequest<'r> for WantsText {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
-        let wants = request.accept().is_some_and(|accept| {
+        let wants = accept(request).is_some_and(|accept| {
             let best = accept.preferred().media_type();
             best.top() == "text" && (best.sub() == "markdown" || best.sub() == "plain")
         });

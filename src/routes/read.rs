@@ -113,12 +113,16 @@ async fn read(
         view.page.title.clone_from(title);
     }
     view.blocks = blocks(&rendered);
-    view.empty = view.blocks.is_empty();
+    // A rendering that is still being made says nothing.
+    let known = view.rev_shown.is_some() || now.rendered_revision >= now.revision;
+    view.empty = view.blocks.is_empty() && known;
     Ok(Html::new(&site, &view))
 }
 
-/// How long a page waits for its own rendering, and how often it looks.
+/// How long a page waits for its own rendering (when it has one before that, when it has none),
+/// and how often it looks.
 const RENDER_WAIT: Duration = Duration::from_millis(500);
+const FIRST_RENDER_WAIT: Duration = Duration::from_secs(10);
 const RENDER_LOOK: Duration = Duration::from_millis(10);
 
 /// A page's blocks and text, with everything in the blocks that had been written when this was
@@ -129,7 +133,9 @@ const RENDER_LOOK: Duration = Duration::from_millis(10);
 pub(super) async fn settled_view(live: &Live, page: PageId) -> Result<View, Error> {
     let mut view = live.view(page).await?;
     let written = view.revision;
-    let until = Instant::now() + RENDER_WAIT;
+    // An old text is better than waiting, but no text at all is not what the page is.
+    let wait = if view.rendered.blocks.is_empty() { FIRST_RENDER_WAIT } else { RENDER_WAIT };
+    let until = Instant::now() + wait;
     while view.rendered_revision < written && Instant::now() < until {
         sleep(RENDER_LOOK).await;
         view = live.view(page).await?;

@@ -67,6 +67,8 @@ pub(super) struct Applier {
     full: Vec<u64>,
     /// [`Kv::written`] at the last mark.
     marked: u64,
+    /// Position of the last mark that is durable, or that was given up.
+    noted: u64,
 }
 
 impl Applier {
@@ -82,6 +84,7 @@ impl Applier {
             tail_bytes: 0,
             full: Vec::new(),
             marked,
+            noted: marker.position,
         }
     }
 
@@ -168,8 +171,25 @@ impl Applier {
             self.flush_page(page)?;
         }
         self.full.clear();
+        self.note()
+    }
+
+    /// Whether sled says, durably, that the journal reaches as far as it does.
+    pub fn is_noted(&self) -> bool {
+        self.noted == self.position
+    }
+
+    /// Makes sled say so.
+    pub fn note(&mut self) -> Result<(), StoreError> {
         self.mark()?;
-        self.kv.barrier()
+        self.kv.barrier()?;
+        self.noted = self.position;
+        Ok(())
+    }
+
+    /// Goes without, until more is applied.
+    pub fn skip_note(&mut self) {
+        self.noted = self.position;
     }
 
     /// Makes sled durable, then writes down how far it is (which the next barrier makes durable).

@@ -211,6 +211,25 @@ pub(super) fn read(
     Ok(about)
 }
 
+/// What a database made of a checkpoint (or of nothing) and the journal would hold: the last
+/// revision of each page, and the end of the journal.
+pub(super) fn foresee(
+    from: Option<&(PathBuf, About)>,
+    store: u64,
+    segments: &[scan::Segment],
+) -> Result<(HashMap<u64, u64>, u64), StoreError> {
+    let mut mirror = Mirror::default();
+    let mut position = 0;
+    if let Some((path, about)) = from {
+        position = about.position;
+        read(path, store, |space, key, value| mirror.load(space, key, &value))?;
+    }
+    let end = scan::read(segments, store, position, None, |record| {
+        mirror.replay(record.frame.kind, record.body)
+    })?;
+    Ok((mirror.heads, end.position))
+}
+
 struct Hashing<T> {
     out: T,
     hasher: blake3::Hasher,

@@ -31,13 +31,19 @@ const LARGE_STEP: u64 = 4 << 20;
 pub(super) enum NoRoom {
     /// The disk is full; nothing has been written and nothing is lost.
     Full,
+    /// This process has too many files open, most of them connections; nothing has been written.
+    Crowded,
     /// Something is broken; the store must stop.
     Broken(io::Error),
 }
 
 impl From<io::Error> for NoRoom {
     fn from(error: io::Error) -> Self {
-        if disk::is_full(&error) { Self::Full } else { Self::Broken(error) }
+        match error {
+            error if disk::is_full(&error) => Self::Full,
+            error if disk::is_crowded(&error) => Self::Crowded,
+            error => Self::Broken(error),
+        }
     }
 }
 
@@ -151,10 +157,25 @@ impl Journal {
         if self.end == self.start() {
             return Ok(());
         }
-        let segment = new_segment(&self.dir, self.store, self.end, self.prev)?;
+        let made = new_segment(&self.dir, self.store, self.end, self.prev).and_then(|segment| {
+            let file = OpenOptions::new().read(true).write(true).open(&segment.path)?;
+            Ok((segment, file))
+        });
+        let (segment, file) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // Writing goes on in the old file, and what it gets from now on would be hidden
+                // behind an empty new one.
+                match std::fs::remove_file(segment_path(&self.dir, self.end)) {
+                    Err(left) if left.kind() != io::ErrorKind::NotFound => {
+                        return Err(NoRoom::Broken(left));
+                    }
+                    _ => return Err(error.into()),
+                }
+            }
+        };
         // The zeros behind the last record are given back; that this is not synced is harmless.
         let used = self.used();
-        let file = OpenOptions::new().read(true).write(true).open(&segment.path)?;
         if let Err(error) = self.file.set_len(used) {
             log::warn!("store: a full journal file keeps unused space: {error}");
         }
@@ -189,8 +210,12 @@ impl Journal {
     }
 }
 
+fn segment_path(dir: &Path, start: u64) -> PathBuf {
+    dir.join(format!("{start:016x}{SUFFIX}"))
+}
+
 fn new_segment(dir: &Path, store: u64, start: u64, prev: u32) -> io::Result<Segment> {
-    let path = dir.join(format!("{start:016x}{SUFFIX}"));
+    let path = segment_path(dir, start);
     disk::write_whole(&path, &header_bytes(store, start, prev))?;
     Ok(Segment { path, start, prev })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,6 +20,17 @@ pub(super) type Permit = OwnedSemaphorePermit;
 struct State<T> {
     items: VecDeque<(usize, T)>,
     closed: bool,
+}
+
+/// How long the taker waits while nothing is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// Not at all.
+    None,
+    /// So long.
+    UpTo(Duration),
+    /// Until something comes or the queue is closed.
+    Endless,
 }
 
 /// Many senders, one taker.
@@ -57,12 +69,21 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Everything that waits, up to the size of a group. With `wait` at least one item.
-    pub fn take(&self, wait: bool) -> Vec<T> {
+    /// Everything that waits, up to the size of a group. Nothing when patience ends before
+    /// something comes, or when the queue is closed.
+    pub fn take(&self, patience: Patience) -> Vec<T> {
         let mut state = self.lock();
-        while wait && state.items.is_empty() && !state.closed {
-            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let idle = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+        state = match patience {
+            Patience::None => state,
+            Patience::UpTo(time) => {
+                let waited = self.ready.wait_timeout_while(state, time, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            Patience::Endless => {
+                self.ready.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         let mut bytes = 0;
         let mut taken = Vec::new();
         while taken.len() < GROUP_ITEMS && bytes < GROUP_BYTES {

@@ -157,7 +157,11 @@ fn format(dir: &Path) -> Result<Format, StoreError> {
         files = disk::files_ending(&journal, super::journal::SUFFIX)?;
     }
     let unused = files.len() <= 1 && files.iter().all(|path| is_unused(path));
-    if !unused || dir.join("sled").exists() || dir.join("checkpoints").exists() {
+    let mut left = ["sled", "checkpoints", RESERVE].iter().any(|name| dir.join(name).exists());
+    for entry in fs::read_dir(dir)? {
+        left |= entry?.file_name().to_string_lossy().starts_with("sled.damaged-");
+    }
+    if !unused || left {
         return Err(StoreError::Damaged(format!(
             "{} holds data of a wiki but no format file; put it back from a backup",
             dir.display()
@@ -176,6 +180,15 @@ fn format(dir: &Path) -> Result<Format, StoreError> {
 
 fn is_unused(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.len() <= HEADER)
+}
+
+/// What a database said before it turned out to be of no use.
+#[derive(Default)]
+struct Known {
+    /// How far the journal reached at least.
+    position: u64,
+    /// The last revision of each page. Chunks of logs have checksums, so these were saved.
+    heads: HashMap<u64, u64>,
 }
 
 struct Opening<'a> {
@@ -198,8 +211,11 @@ impl Opening<'_> {
     fn start(&self) -> Result<(Started, Option<String>), StoreError> {
         let records = self.dir.join("sled");
         let mut why = None;
-        if records.exists() {
-            match self.start_from_sled(&records) {
+        let mut known = Known::default();
+        if records.is_file() {
+            why = Some("the database is a file and no directory".into());
+        } else if records.exists() {
+            match self.start_from_sled(&records, &mut known) {
                 Ok(started) => return Ok((started, None)),
                 Err(Trouble::Refuse(error)) => return Err(error),
                 Err(Trouble::Records(text)) => why = Some(text),
@@ -211,6 +227,7 @@ impl Opening<'_> {
         let source = self.source(why.as_deref().unwrap_or(""))?;
         let mut notice = None;
         if let Some(why) = why {
+            self.check_source(&source, &known, &why)?;
             log::warn!("store: {why}; rebuilding the database from {}", source.describe());
             let mut text = "The database could not be read and was rebuilt from ".to_owned();
             text.push_str(if source.checkpoint.is_some() {
@@ -228,7 +245,7 @@ impl Opening<'_> {
             notice = Some(text);
         }
         self.build(&source, &records)?;
-        match self.start_from_sled(&records) {
+        match self.start_from_sled(&records, &mut Known::default()) {
             Ok(started) => Ok((started, notice)),
             Err(Trouble::Refuse(error)) => Err(error),
             Err(Trouble::Records(text)) => Err(StoreError::Damaged(format!(
@@ -249,7 +266,7 @@ impl Opening<'_> {
         Ok(end.position == 0 && checkpoint::candidates(self.dir)?.is_empty())
     }
 
-    fn start_from_sled(&self, path: &Path) -> Result<Started, Trouble> {
+    fn start_from_sled(&self, path: &Path, known: &mut Known) -> Result<Started, Trouble> {
         let kv = Arc::new(kv::open(path, self.options.cache_bytes, Arc::clone(self.disk))?);
         let marker = Marker::read(&kv)?
             .ok_or_else(|| Trouble::Records("the database does not say how far it is".into()))?;
@@ -261,6 +278,8 @@ impl Opening<'_> {
         }
         let pages = Arc::new(Pages::default());
         *pages.write() = load_logs(&kv)?;
+        known.position = marker.position;
+        known.heads = pages.read().iter().map(|(page, state)| (*page, state.revision)).collect();
         let mut applier = Applier::new(Arc::clone(&kv), pages, marker);
         let mut trouble = None;
         let read = scan::read(&self.segments, self.store, marker.safe, None, |record| {
@@ -295,6 +314,13 @@ impl Opening<'_> {
     /// Reads the part of the journal that a start does not need.
     fn check_old_part(&self, upto: u64) -> Result<(), StoreError> {
         let start = self.segments[0].start;
+        let reaches = |candidate: &checkpoint::Candidate| candidate.position >= start;
+        if start > 0 && !checkpoint::candidates(self.dir)?.iter().any(reaches) {
+            return Err(StoreError::Damaged(format!(
+                "the journal in {} begins at position {start}, and no checkpoint reaches to there",
+                self.dir.join("journal").display()
+            )));
+        }
         if start >= upto {
             return Ok(());
         }
@@ -335,6 +361,24 @@ impl Opening<'_> {
             self.dir.join("checkpoints").display(),
             bad.first().map_or_else(String::new, |path| format!(" (not {})", path.display())),
             self.segments[0].start
+        )))
+    }
+
+    /// Refuses to rebuild from less than the old database is known to have held: then it is the
+    /// journal that lost something.
+    fn check_source(&self, source: &Source, known: &Known, why: &str) -> Result<(), StoreError> {
+        let (heads, end) =
+            checkpoint::foresee(source.checkpoint.as_ref(), self.store, &self.segments)?;
+        let lost = |(page, head): &(&u64, &u64)| heads.get(page).is_none_or(|found| found < *head);
+        let lost = known.heads.iter().filter(lost).count();
+        if end >= known.position && lost == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(format!(
+            "the journal in {} ends at position {end}, but more was saved ({lost} pages are \
+             further in the database, which cannot be used alone: {why}); put the data directory \
+             back from a backup, or ask for help before you remove anything",
+            self.dir.join("journal").display(),
         )))
     }
 
@@ -379,7 +423,7 @@ impl Opening<'_> {
         kept.sort();
         for old in kept.iter().rev().skip(KEPT_ASIDE) {
             log::warn!("store: removing {}, which was set aside long ago", old.display());
-            fs::remove_dir_all(old)?;
+            if old.is_dir() { fs::remove_dir_all(old)? } else { fs::remove_file(old)? }
         }
         Ok(Some(aside))
     }

@@ -9,13 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::applier::Applier;
 use super::checkpoint::{self, Made};
 use super::journal::{Journal, NoRoom};
-use super::queue::Permit;
+use super::queue::{Patience, Permit};
 use super::shared::Shared;
 use super::snapshot::Job;
 use super::{Change, LogEntry, StoreError};
@@ -34,6 +35,11 @@ pub(super) enum Item {
     CheckpointDone(Result<Made, StoreError>),
     Close,
 }
+
+/// Nothing is written for so long: time to write down how far the journal is.
+const IDLE: Duration = Duration::from_millis(500);
+/// Free bytes without which nothing is written that nobody asked for.
+const SPARE_BYTES: u64 = 8 << 20;
 
 /// State of the writer thread.
 pub(super) struct Writer {
@@ -94,9 +100,17 @@ impl Writer {
 
     fn work(&mut self) -> Result<(), StoreError> {
         loop {
-            let items = self.shared.queue.take(self.snapshots.is_empty());
+            let patience = match (self.snapshots.is_empty(), self.applier.is_noted()) {
+                (false, _) => Patience::None,
+                (true, false) => Patience::UpTo(IDLE),
+                (true, true) => Patience::Endless,
+            };
+            let items = self.shared.queue.take(patience);
             if self.shared.has_failed() {
                 return Ok(());
+            }
+            if items.is_empty() && self.snapshots.is_empty() {
+                self.note()?;
             }
             let mut group = Group::new();
             let mut closing = false;
@@ -125,6 +139,18 @@ impl Writer {
         }
     }
 
+    /// Lets sled say how far the journal is. Otherwise nobody could tell, on a wiki where little
+    /// is written, that a journal was cut short on the disk.
+    fn note(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let free = shared.disk.free_bytes(&shared.dir).unwrap_or(0);
+        if free < SPARE_BYTES || !shared.has_space() {
+            self.applier.skip_note();
+            return Ok(());
+        }
+        shared.watched(|| self.applier.note())
+    }
+
     /// Writes, syncs, applies and answers a group.
     fn commit(&mut self, group: Group) -> Result<(), StoreError> {
         if group.is_empty() {
@@ -146,6 +172,12 @@ impl Writer {
             Err(NoRoom::Full) => {
                 shared.say_full();
                 group.refuse();
+                return Ok(());
+            }
+            // Whoever holds thousands of connections must not be able to end the process.
+            Err(NoRoom::Crowded) => {
+                log::error!("store: too many open files; nothing is written until some are closed");
+                group.refuse_crowded();
                 return Ok(());
             }
             Err(NoRoom::Broken(error)) => return Err(error.into()),
@@ -187,6 +219,7 @@ impl Writer {
             Ok(()) => {}
             // Without a new segment less can be cut, which is no reason to stop.
             Err(NoRoom::Full) => self.shared.say_full(),
+            Err(NoRoom::Crowded) => {}
             Err(NoRoom::Broken(error)) => return Err(error.into()),
         }
         let plan = checkpoint::Plan {
@@ -216,8 +249,12 @@ impl Writer {
         let answer = match made {
             Ok(made) => {
                 // sled was made durable up to the position before the checkpoint began.
-                self.journal.cut(made.position)?;
-                checkpoint::remove_before(&self.shared.dir, made.position)?;
+                let tidied = self.journal.cut(made.position);
+                let tidied = tidied
+                    .and_then(|()| checkpoint::remove_before(&self.shared.dir, made.position));
+                if let Err(error) = tidied {
+                    log::warn!("store: files that are not needed any more stay: {error}");
+                }
                 self.checkpoint_at = made.position + made.bytes.max(threshold);
                 self.shared.checkpoint_bytes.store(made.bytes, Ordering::Relaxed);
                 self.publish_numbers();

@@ -40,10 +40,10 @@ impl Answer {
         }
     }
 
-    fn refuse(self) {
+    fn refuse(self, why: StoreError) {
         match self {
-            Self::Append(reply, _) => drop(reply.send(Err(StoreError::DiskFull))),
-            Self::Change(reply, _) => drop(reply.send(Err(StoreError::DiskFull))),
+            Self::Append(reply, _) => drop(reply.send(Err(why))),
+            Self::Change(reply, _) => drop(reply.send(Err(why))),
         }
     }
 }
@@ -180,7 +180,14 @@ impl Group {
     /// Tells everybody that the disk is full.
     pub fn refuse(self) {
         for (answer, _permit) in self.answers {
-            answer.refuse();
+            answer.refuse(StoreError::DiskFull);
+        }
+    }
+
+    /// Tells everybody that too many files are open.
+    pub fn refuse_crowded(self) {
+        for (answer, _permit) in self.answers {
+            answer.refuse(StoreError::Crowded);
         }
     }
 
