@@ -38,7 +38,8 @@ async fn create_page(
 ) -> Result<Reply, Error> {
     require(&guest, Action::Create, None)?;
     let text = body.need("path")?;
-    let path: PagePath = match text.parse() {
+    // Whoever writes the path as they see it in an address means the same page.
+    let path: PagePath = match text.trim_start().trim_start_matches('/').parse() {
         Ok(path) => path,
         Err(why) => {
             let view = NewView {

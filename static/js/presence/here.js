@@ -131,7 +131,7 @@ export function createHere(root, count, live, topic) {
     root.setAttribute("aria-label", "Who is here");
     root.replaceChildren(...faces);
     if (!count) return;
-    summary.textContent = `${people.length} ${stale ? (people.length === 1 ? "was here" : "were here") : "here"}`;
+    summary.textContent = `${people.length} ${stale && people.length > 1 ? "were here" : "here"}`;
     summary.title = stale ? "Who was here when the server was last heard" : "Who is here";
     list.replaceChildren(
       ...people.map((entry) => {
