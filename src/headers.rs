@@ -2,7 +2,7 @@
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::ContentType;
-use rocket::{Request, Response};
+use rocket::{Data, Request, Response};
 
 use crate::config::Config;
 use crate::logging::RequestId;
@@ -58,7 +58,13 @@ pub struct SecurityHeaders;
 #[rocket::async_trait]
 impl Fairing for SecurityHeaders {
     fn info(&self) -> Info {
-        Info { name: "Security headers", kind: Kind::Response }
+        Info { name: "Security headers", kind: Kind::Request | Kind::Response }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
+        if is_live_as_media(request) {
+            request.set_uri(rocket::uri!("/_live/not-media"));
+        }
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
@@ -83,6 +89,15 @@ impl Fairing for SecurityHeaders {
             response.set_raw_header("Connection", "close");
         }
     }
+}
+
+/// True when a browser wants the live interface as an image or the like. Six of them on a page
+/// (`![](/_live/events?mode=hold)`) would take all the connections that the reader's browser has,
+/// and nothing of the wiki would load; such a request finds nothing.
+fn is_live_as_media(request: &Request<'_>) -> bool {
+    let mut wanted = request.headers().get("Sec-Fetch-Dest");
+    wanted.any(|dest| !matches!(dest, "empty" | "document"))
+        && request.uri().path().segments().next() == Some("_live")
 }
 
 fn policy(request: &Request<'_>, response: &Response<'_>) -> String {

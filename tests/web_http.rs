@@ -418,3 +418,25 @@ async fn a_monstrous_accept_costs_nothing() {
     }
     assert!(before.elapsed().as_millis() < 1_000, "{:?}", before.elapsed());
 }
+
+#[rocket::async_test]
+async fn the_live_interface_is_no_image() {
+    let wiki = Wiki::new().await;
+    for path in ["/_live/events?mode=poll", "/%5Flive/events?mode=poll", "/_live/names?q=a"] {
+        for (dest, good) in [
+            ("image", false),
+            ("video", false),
+            ("iframe", false),
+            ("empty", true),
+            ("document", true),
+        ] {
+            let request = wiki.client.get(path).header(Header::new("Sec-Fetch-Dest", dest));
+            let status = request.dispatch().await.status();
+            assert!(
+                (status == Status::NotFound) != good || path.contains('%'),
+                "{path} {dest}: {status}"
+            );
+            assert!(good || status == Status::NotFound, "{path} {dest}: {status}");
+        }
+    }
+}
