@@ -97,7 +97,6 @@ enum PartsError {
 
 impl Parts {
     fn load(config: &Config) -> Result<Self, PartsError> {
-        std::fs::create_dir_all(&config.data)?;
         let overrides = config.overrides_dir();
         Ok(Self {
             key: SigningKey::load(&config.data)?,

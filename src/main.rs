@@ -82,7 +82,6 @@ fn serve(args: Serve) -> Result<(), String> {
 async fn run(config: Config) -> Result<(), String> {
     let place = config.data.display().to_string();
     let bad_data = |e: &dyn std::fmt::Display| format!("{place}: {e}");
-    std::fs::create_dir_all(&config.data).map_err(|e| bad_data(&e))?;
     let (dir, options) = (config.data.clone(), config.store());
     let opening = rocket::tokio::task::spawn_blocking(move || Store::open(&dir, options));
     let store = opening.await.map_err(|e| bad_data(&e))?.map_err(|e| bad_data(&e))?;

@@ -61,7 +61,11 @@ impl<'a> Signs<'a> {
 
     fn are_ours(&self) -> bool {
         if !self.sites.is_empty() {
-            return self.sites.iter().all(|site| matches!(*site, "same-origin" | "none"));
+            // A foreign name that was made to resolve to us is "same-origin" to itself, so where
+            // the right origin is known, one that is sent must be it.
+            return self.sites.iter().all(|site| matches!(*site, "same-origin" | "none"))
+                && (self.public.is_none()
+                    || self.origins.iter().all(|origin| self.is_our_origin(origin)));
         }
         if !self.origins.is_empty() {
             return self.origins.iter().all(|origin| self.is_our_origin(origin));
@@ -209,6 +213,16 @@ mod tests {
         case("https://wiki.example.org", true);
         case("http://wiki.example.org", false);
         case("http://wiki.test:8000", false);
+        // The name of an attacker that resolves to us is the same origin as itself.
+        let site = Some("same-origin");
+        check(&Case {
+            site,
+            origin: Some("http://wiki.test:8000"),
+            cookie: true,
+            public,
+            expected: false,
+        });
+        check(&Case { site, origin: public, cookie: true, public, expected: true });
         let by_address = Signs {
             sites: vec![],
             origins: vec!["http://127.0.0.1:8000"],
