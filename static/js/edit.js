@@ -34,9 +34,11 @@ function attach() {
     const people = byId("here");
     if (people) createHere(people, byId("here-count"), live, `here:${page}`).start();
   });
+  /** @type {ReturnType<typeof createYou> | null} */
+  let yourName = null;
   part("your name", () => {
     const link = byId("you");
-    if (link) createYou(link, live, document.body.dataset.you);
+    if (link) yourName = createYou(link, live, document.body.dataset.you);
   });
 
   /** Set once editor and preview scroll along. */
@@ -70,6 +72,7 @@ function attach() {
         page,
         path: pagePath,
         live,
+        onYou: (you) => yourName?.take(you),
         root,
         toolbar: byId("toolbar"),
         saveStatus: byId("save-status"),

@@ -60,12 +60,14 @@ async function store(page, staticRoot, files) {
   if (!isEditPage(page) || !/^\/static\/[A-Za-z0-9_-]+$/.test(staticRoot)) return;
   const name = PREFIX + staticRoot;
   const cache = await caches.open(name);
-  for (const file of files) {
-    const url = new URL(String(file), page);
-    if (!isStatic(url) || !url.pathname.startsWith(`${staticRoot}/`)) continue;
-    if (!(await cache.match(url.href))) await keep(cache, url.href, url.href);
-  }
-  await keep(cache, page.href, pageKey(page));
+  // All at once: the server may be gone in a second, and the page without one of its files is of no use.
+  const wanted = files
+    .map((file) => new URL(String(file), page))
+    .filter((url) => isStatic(url) && url.pathname.startsWith(`${staticRoot}/`));
+  const each = wanted.map(async ({ href }) => {
+    if (!(await cache.match(href))) await keep(cache, href, href);
+  });
+  await Promise.all([keep(cache, page.href, pageKey(page)), ...each]);
 
   // Each page carries the hash of its files, so pages and files of another version are of no use to this one.
   for (const other of await caches.keys()) {

@@ -9,12 +9,14 @@ function stage(served) {
   const link = { title: "", parts, querySelector: (name) => parts[name], setAttribute: (name, value) => (link[name] = value) };
   const live = { greeted: 0, greet: () => (live.greeted += 1), on: (_name, handler) => ((live.you = handler), () => (live.you = null)) };
   const channel = { sent: [], onmessage: null, closed: false, postMessage: (data) => channel.sent.push(data), close: () => (channel.closed = true) };
-  const stop = createYou(link, live, JSON.stringify(served), channel);
-  return { link, live, channel, stop };
+  const { take, stop } = createYou(link, live, JSON.stringify(served), channel);
+  return { link, live, channel, take, stop };
 }
 
 test("a name that the server says is shown everywhere in the header", () => {
-  const { link, live } = stage({ id: "g1", name: "Quiet Heron", colour: 3 });
+  const { link, live, take } = stage({ id: "g1", name: "Quiet Heron", colour: 3 });
+  take({ id: "g2", name: "Other", colour: 5 });
+  assert.equal(link.parts[".you-name"].textContent, "Other");
   live.you({ id: "g1", name: "Zoë Ångström", colour: 4, guest: true });
   assert.equal(link.parts[".you-name"].textContent, "Zoë Ångström");
   assert.equal(link.parts[".avatar"].textContent, "ZÅ");

@@ -26,6 +26,7 @@ import { refusalWords, saveWords } from "./words.js";
  * @property {number} page
  * @property {string} path
  * @property {Live} live
+ * @property {(you: import('../outbox/api.js').You) => void} [onYou] the login that edits now belong to
  * @property {HTMLElement} root `#editor`
  * @property {HTMLElement | null} toolbar
  * @property {HTMLElement | null} saveStatus
@@ -62,6 +63,7 @@ export async function startEditor(place) {
       session.retryNow();
     }
   });
+  session.on("session", ({ you }) => place.onYou?.(you));
   live.on("reset", () => session.resync());
   live.on("status", (status) => {
     if (status.state === "live" || status.state === "refreshing") session.retryNow();
@@ -267,8 +269,6 @@ function tellPeople(session, place, fileName) {
   const { path } = place;
   session.on("recovered", ({ changes, moved }) => {
     if (moved) {
-      // Another name than the page was opened with: the next beat would say so only much later.
-      place.live.greet();
       notice("Changes that were kept in this browser under an earlier name have been added as yours.", {
         id: "recovered",
       });

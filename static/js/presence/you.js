@@ -37,15 +37,17 @@ function show(link, you) {
  * @param {Live} live
  * @param {string | undefined} served `data-you` of the page
  * @param {BroadcastChannel | null} [channel]
- * @returns {() => void} lets go
+ * @returns {{ take: (you: any) => void, stop: () => void }} `take`: what another answer of the server says
  */
 export function createYou(link, live, served, channel = openChannel()) {
   let known = served ? youKey(parse(served)) : "";
-  const off = live.on("you", (you) => {
+  /** @param {any} you */
+  function take(you) {
     if (typeof you?.name !== "string" || youKey(you) === known) return;
     known = youKey(you);
     show(link, you);
-  });
+  }
+  const off = live.on("you", take);
   if (channel) {
     channel.onmessage = ({ data }) => {
       // Not believed, only asked about: the server says who we are, and tells the others.
@@ -54,9 +56,12 @@ export function createYou(link, live, served, channel = openChannel()) {
     // A page that was opened after renaming tells the tabs that were open before.
     if (known) channel.postMessage(known);
   }
-  return () => {
-    off();
-    channel?.close();
+  return {
+    take,
+    stop() {
+      off();
+      channel?.close();
+    },
   };
 }
 
