@@ -23,6 +23,7 @@ function setup(answer = () => ({ status: 200, body: { head: "aaaaaaaa.1", here: 
     }),
     state: () => ({ cursor: "aaaaaaaa.1", rung: "stream", intervalMs: 0 }),
     onBeat: (ok, value) => results.push({ ok, value }),
+    onTaken: () => "me2",
     beacon: (url, body) => (beacons.push({ url, body }), true),
   });
   return { beat, clock, sent, results, beacons };
@@ -42,6 +43,14 @@ test("the first beat goes out at once and asks for the list, later ones every 20
   await clock.advance(60_500);
   assert.deepEqual(sent.map((one) => Math.round((one.at - sent[0].at) / 1000)), [0, 20, 40, 60]);
   assert.equal(sent[1].list, false);
+});
+
+test("an id that belongs to an earlier login is given up for a new one, at once and with the list", async () => {
+  const { beat, clock, sent } = setup((n) => (n === 2 ? { status: 403, body: { error: {} } } : { status: 200, body: { head: "aaaaaaaa.1", here: [] } }));
+  beat.set(here());
+  beat.start();
+  await clock.advance(21_000);
+  assert.deepEqual(sent.map((one) => [one.client, one.list]), [["me", true], ["me", false], ["me2", true]]);
 });
 
 test("changes are merged to at most four a second, and the last one is always sent", async () => {

@@ -19,10 +19,12 @@
  * @param {import("./timing.js").Timing} options.timing
  * @param {() => { cursor: string | null, rung: string, intervalMs: number }} options.state
  * @param {(ok: boolean, answer: BeatAnswer | null, here: Here | null) => void} options.onBeat
+ * @param {() => string} [options.onTaken] the id belongs to an earlier login: gives another
  * @param {(url: string, body: string) => boolean} [options.beacon]
  */
 export function createBeat(options) {
   const { clock, timing } = options;
+  let client = options.client;
   /** @type {Here | null} */
   let here = null;
   let hidden = false;
@@ -77,7 +79,7 @@ export function createBeat(options) {
       const response = await options.fetch(`${options.base}/beat`, {
         method: "POST",
         headers: { "Content-Type": "application/json", Accept: "application/json" },
-        body: JSON.stringify({ client: options.client, cursor, rung, interval_ms: intervalMs, here: now, list }),
+        body: JSON.stringify({ client, cursor, rung, interval_ms: intervalMs, here: now, list }),
         cache: "no-store",
         credentials: "same-origin",
         redirect: "manual",
@@ -97,6 +99,11 @@ export function createBeat(options) {
           if (list) wantList = false;
         }
         ok = response.status < 500;
+        if (response.status === 403 && options.onTaken) {
+          client = options.onTaken();
+          wantList = true;
+          changed = true;
+        }
       }
     } catch {
       ok = false;
@@ -166,7 +173,7 @@ export function createBeat(options) {
     /** Says goodbye, also while the page goes away. */
     leave() {
       if (!here) return;
-      const body = JSON.stringify({ client: options.client });
+      const body = JSON.stringify({ client });
       const url = `${options.base}/leave`;
       wantList = true;
       sentAt = -Infinity;

@@ -71,7 +71,7 @@ export function createLive(options) {
   const net = { fetch: request, clock };
   const timing = withTiming({ .../** @type {any} */ (readTiming(session) ?? {}), ...options.timing });
   const base = options.base ?? "/_live";
-  const client = options.client ?? randomId();
+  let client = options.client ?? randomId();
   const topics = [...options.topics];
   const cover = new Cover(options.cursor ?? null);
   const ladder = new Ladder({
@@ -105,7 +105,7 @@ export function createLive(options) {
   /** @type {(() => void)[]} */
   let detach = [];
 
-  const people = createPeople(client, (change) => {
+  const people = createPeople(() => client, (change) => {
     emit("here", change);
     tell({ type: "company", others: people.others() });
   });
@@ -113,6 +113,8 @@ export function createLive(options) {
   const beats = createBeat({
     base,
     client,
+    // The login has changed under this tab, and ids are bound to one.
+    onTaken: () => (client = randomId()),
     fetch: request,
     clock,
     timing,
@@ -444,7 +446,9 @@ export function createLive(options) {
   }
 
   return {
-    client,
+    get client() {
+      return client;
+    },
     topics: /** @type {readonly string[]} */ (topics),
     timing,
     get cursor() {

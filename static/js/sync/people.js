@@ -12,7 +12,7 @@ function isEntry(entry) {
 }
 
 /**
- * @param {string} own client id of this tab
+ * @param {() => string} own client id of this tab
  * @param {(change: { topic: string, entries: Map<string, Entry> }) => void} onChange
  */
 export function createPeople(own, onChange) {
@@ -48,7 +48,7 @@ export function createPeople(own, onChange) {
     /** Entries that are not this tab. @returns {number} */
     others() {
       let count = 0;
-      for (const map of topics.values()) for (const client of map.keys()) if (client !== own) count += 1;
+      for (const map of topics.values()) for (const client of map.keys()) if (client !== own()) count += 1;
       return count;
     },
   };
