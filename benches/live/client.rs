@@ -96,6 +96,11 @@ impl Connection {
         }
     }
 
+    /// Gives back frames that were read too early.
+    pub fn put_back(&mut self, frames: &[u8]) {
+        self.frames.splice(..0, frames.iter().copied());
+    }
+
     async fn write_request(
         &mut self,
         method: &str,

@@ -133,9 +133,15 @@ pub async fn open_reader_at(
 ) -> std::io::Result<Connection> {
     let path = format!("/_live/events?mode=stream&topics={topic}:{page}&cursor={cursor}");
     let mut reader = Connection::open(host).await?.open_stream(&path).await?;
-    let mut begun = reader.more().await?;
-    while client::find(&begun, b"event: hello").is_none() {
+    let mut begun = Vec::new();
+    loop {
         begun.extend(reader.more().await?);
+        if let Some(hello) = client::find(&begun, b"event: hello") {
+            // What was to be caught up with may have come in the same read.
+            let end =
+                client::find(&begun[hello..], b"\n\n").map_or(begun.len(), |end| hello + end + 2);
+            reader.put_back(&begun[end..]);
+            return Ok(reader);
+        }
     }
-    Ok(reader)
 }

@@ -173,6 +173,23 @@ impl Hub {
         head
     }
 
+    /// Appends events of one topic without waking its listeners; [`Hub::wake_in_turns`] is to
+    /// follow.
+    pub fn append(&self, topic: Topic, events: impl IntoIterator<Item = Encoded>) {
+        self.write_lock().publish(topic, events);
+    }
+
+    /// Wakes the listeners of a topic a few at a time, so that whoever else has something to do
+    /// comes in between: a hundred readers of a rendering must not hold up the next keystroke.
+    pub async fn wake_in_turns(&self, topic: Topic) {
+        const AT_ONCE: usize = 8;
+        let listeners = self.read_lock().topics.get(&topic).map(|ring| ring.listeners.clone());
+        for some in listeners.unwrap_or_default().chunks(AT_ONCE) {
+            some.iter().for_each(|listener| listener.wake());
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Forgets what is held of some topics and makes everyone who follows them resynchronise.
     pub fn break_off(&self, topics: &[Topic]) {
         let mut inner = self.write_lock();

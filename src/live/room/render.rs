@@ -100,6 +100,7 @@ impl Room {
                     } else {
                         work()
                     };
+                    self.shared.hub.wake_in_turns(Topic::View(self.id)).await;
                     if !rendered {
                         log::error!("page {}: rendering failed", self.id);
                     }
@@ -122,21 +123,25 @@ impl Room {
         }
     }
 
-    /// Renders the text and publishes the difference to the last time.
+    /// Renders the text and appends the difference to the last time; the listeners are to be
+    /// woken then.
     fn render(&self) {
         // A broken page keeps its last blocks until it is opened anew.
         let Ok((revision, text)) = self.text() else { return };
         let mut renderer = self.renderer.lock().unwrap_or_else(PoisonError::into_inner);
         let rendered = renderer.render(&text, &|path| self.shared.pages.exists(path));
-        let mut state = self.lock();
+        let (was, old) = {
+            let state = self.lock();
+            (state.rendered_revision, Arc::clone(&state.rendered))
+        };
         let topic = Topic::View(self.id);
-        let changes =
-            differences((state.rendered_revision, &state.rendered), (revision, &rendered));
+        let changes = differences((was, &old), (revision, &rendered));
         let events: Vec<_> = changes.iter().map(|c| encode(topic, "changed", c)).collect();
-        if !events.is_empty() {
-            self.shared.hub.publish_all(topic, events);
-        }
         self.shared.pages.titled(self.id, rendered.title.as_deref());
+        // Only whoever holds the renderer changes the blocks, so they are still the old ones. The
+        // blocks and the events that lead to them become visible together, see `Room::view`.
+        let mut state = self.lock();
+        self.shared.hub.append(topic, events);
         state.rendered = Arc::new(rendered);
         state.rendered_revision = revision;
     }
