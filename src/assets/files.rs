@@ -148,7 +148,9 @@ impl Asset {
 
 /// False for what a developer's folder may hold beside the files that are served.
 fn is_ours(path: &str) -> bool {
-    !path.split('/').any(|part| part.starts_with('.') || part == "node_modules")
+    // What is JSON there tells Node and npm what the folders are.
+    !path.ends_with(".json")
+        && !path.split('/').any(|part| part.starts_with('.') || part == "node_modules")
 }
 
 fn content_type(path: &str) -> ContentType {

@@ -7,6 +7,13 @@ import { planBlocks } from "../../static/js/page/diff.js";
 import { seeded } from "./support/clock.mjs";
 import { FakeNode, installDom } from "./support/dom.mjs";
 
+/** `enable` takes a list in Node 18 and an object from 20 on. @param {import("node:test").TestContext} context */
+function stopClock(context) {
+  const apis = ["setTimeout"];
+  const before = Number(process.versions.node.split(".")[0]) < 20;
+  context.mock.timers.enable(/** @type {any} */ (before ? apis : { apis }));
+}
+
 const block = (hash, html = `${hash}........`) => ({ hash, lines: 1, html });
 const blocksOf = (text) => [...text].map((hash) => block(hash));
 
@@ -28,7 +35,7 @@ function page(text, options = {}) {
 }
 
 test("a change replaces its range, reuses what is the same, and only what is new glows", (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   const { article, undo, blocks, shown, glowing, news } = page("abcdef");
   const nodes = [...article.children];
   assert.equal(blocks.apply({ rev: 2, start: 1, end: 4, total: 7, blocks: blocksOf("bXcd"), title: "New" }), true);
@@ -42,7 +49,7 @@ test("a change replaces its range, reuses what is the same, and only what is new
 });
 
 test("reduced motion: nothing glows", (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   const { undo, blocks, glowing } = page("abc", { reducedMotion: true });
   blocks.apply({ rev: 2, start: 0, end: 1, total: 3, blocks: blocksOf("X") });
   assert.equal(glowing(), "");
@@ -78,7 +85,7 @@ test("one revision may come in several runs, and may be rendered again", () => {
 });
 
 test("what the reader looks at does not move when blocks above change height", (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   const { article, root, undo, blocks } = page("abcdefghijklmnop");
   globalThis.window.scrollY = 500;
   const seen = article.children[8];
@@ -94,7 +101,7 @@ test("what the reader looks at does not move when blocks above change height", (
 });
 
 test("at the very top the page shows what is new there", (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   const { undo, blocks } = page("abc");
   blocks.apply({ rev: 2, start: 0, end: 0, total: 4, blocks: blocksOf("X") });
   assert.equal(globalThis.window.scrollY, 0);
@@ -102,7 +109,7 @@ test("at the very top the page shows what is new there", (context) => {
 });
 
 test("resync replaces only blocks that differ; changes that come meanwhile are applied after", async (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   let answer;
   const { article, undo, blocks, shown, glowing } = page("abcdef", { fetch: () => new Promise((done) => (answer = done)) });
   const kept = [article.children[0], article.children[3], article.children[5]];
@@ -128,7 +135,7 @@ test("resync tries again, and says when the page is gone", async () => {
 });
 
 test("property: any list becomes any other, and nodes that stay keep their order", (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout"] });
+  stopClock(context);
   const seed = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
   const random = seeded(seed);
   const word = () => Array.from({ length: Math.floor(random() * 9) }, () => "abcdef"[Math.floor(random() * 6)]).join("");
