@@ -124,7 +124,8 @@ impl Document {
     /// The text after an update that has passed the gate, found on a copy: exact where the
     /// gate's `inserted_bytes` are only an upper bound, and a rehearsal for updates of
     /// [many structs](crate::live::gate::MANY_STRUCTS), which can be made such that yrs and every
-    /// browser work on them for minutes. Costs a reload of the document.
+    /// browser work on them for minutes. Costs a reload of the document. The size is exact; for an
+    /// update that no editor would make, the order of what it inserts may differ from `apply`.
     ///
     /// # Errors
     ///

@@ -78,6 +78,7 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await pages.goto('/pages')
     await pages.screenshot({ path: join(folder, `pages-${suffix}.png`) })
     await pages.goto('/')
+    await pages.waitForSelector('#live-status[data-state="live"]')
     await pages.screenshot({ path: join(folder, `welcome-${suffix}.png`) })
     await pages.close()
     await server.kill()
@@ -88,6 +89,8 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await editor.page.screenshot({ path: join(folder, `offline-${suffix}.png`) })
     await server.start()
     await editor.saved({ seconds: 30 })
+    // They say goodbye, or the next picture shows them as away.
+    await Promise.all([editor, a, b].map((one) => one.page.goto('about:blank')))
     await Promise.all([me, anna, ben].map((person) => person.close()))
   }
 }
