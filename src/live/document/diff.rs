@@ -16,6 +16,10 @@ pub(super) struct Hunk {
     pub(super) new: Range<usize>,
 }
 
+/// Up to this many pieces a difference is found in some milliseconds at worst, and the deadline
+/// does not count: it is one of the clock, and a busy machine must not make a small merge coarse.
+const SMALL: usize = 1_200;
+
 /// The hunks that make `new` of `old`, in order, with something equal between any two. First by
 /// lines, then by words within what changed. After `deadline` they get coarser, but stay right.
 pub(super) fn diff(old: &str, new: &str, deadline: Instant) -> Vec<Hunk> {
@@ -23,11 +27,16 @@ pub(super) fn diff(old: &str, new: &str, deadline: Instant) -> Vec<Hunk> {
     let mut hunks = Vec::with_capacity(lines.len());
     for line in lines {
         let (old_part, new_part) = (&old[line.old.clone()], &new[line.new.clone()]);
-        if old_part.is_empty() || new_part.is_empty() || Instant::now() > deadline {
+        if old_part.is_empty() || new_part.is_empty() {
             push(&mut hunks, line, old);
             continue;
         }
-        for word in hunks_of(&tokens(old_part), &tokens(new_part), deadline) {
+        let (old_words, new_words) = (tokens(old_part), tokens(new_part));
+        if old_words.len() + new_words.len() > SMALL && Instant::now() > deadline {
+            push(&mut hunks, line, old);
+            continue;
+        }
+        for word in hunks_of(&old_words, &new_words, deadline) {
             let hunk = Hunk {
                 old: line.old.start + word.old.start..line.old.start + word.old.end,
                 new: line.new.start + word.new.start..line.new.start + word.new.end,
@@ -76,7 +85,7 @@ fn hunks_of<'a>(old: &[&'a str], new: &[&'a str], deadline: Instant) -> Vec<Hunk
         0..old.len(),
         &new_numbers[..],
         0..new.len(),
-        Some(deadline),
+        (old.len() + new.len() > SMALL).then_some(deadline),
     );
     collector.close(old.len(), new.len());
     let (old_starts, new_starts) = (starts(old), starts(new));
