@@ -100,7 +100,7 @@ test("one behind: the padded retry pushes each event through and the stream stay
   whole(tab);
 });
 
-for (const at of [1300, 2000, 2900]) {
+for (const at of [1400, 2000, 2900]) {
   test(`one behind: an event after ${at} ms that pushes the probe out proves nothing`, async () => {
     const tab = openTab({ fault: { behind: true } });
     await tab.clock.advance(100);

@@ -19,7 +19,7 @@ export const TIMING = {
   /** ... and at most. */
   probeMax: 3000,
   /** Ours: and at most this long after it without padding, where it may have been pushed out by chance. */
-  punctual: 1000,
+  punctual: 1200,
   /** Ours: no `probe` this long after `hello` (it is sent after 700): begin the padded try beside. */
   suspect: 1200,
   /** Ours: time for the `hello` of a padded try, so that the verdict stands within 5 s in all. */
