@@ -31,8 +31,9 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// A stream's age at its own end, drawn from this range so that clients spread out.
 const MAX_AGE_SECS: std::ops::Range<u64> = 240..360;
 
-/// Bytes of comment that push a small frame through a buffer on the way.
-const PAD_BYTES: usize = 2048;
+/// Bytes of comment that push a small frame through a buffer on the way: the usual 4 KiB, or a
+/// frame would pass only when the next one comes.
+const PAD_BYTES: usize = 4096;
 
 /// Pause between a burst and the comment that pushes it, when padding was asked for.
 const PAD_AFTER: Duration = Duration::from_millis(50);
