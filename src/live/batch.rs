@@ -69,11 +69,11 @@ impl Batch {
         let size = self.events.iter().map(|event| event.len() + 1).sum::<usize>() + 120;
         let mut frame = String::with_capacity(size);
         frame.push_str(&format!(
-            "event: batch\nid: {1}\ndata: {{\"from\":\"{0}\",\"to\":\"{1}\",\"t\":{age_ms},\"events\":[",
+            "event: batch\nid: {1}\ndata: {{\"from\":\"{0}\",\"to\":\"{1}\",\"events\":[",
             self.from, self.to
         ));
         self.push_events(&mut frame);
-        frame.push_str("]}\n\n");
+        frame.push_str(&format!("],\"t\":{age_ms}}}\n\n"));
         frame
     }
 
