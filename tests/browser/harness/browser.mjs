@@ -32,7 +32,7 @@ function executable() {
 }
 
 /** What a browser says on its console when a server cannot be reached; not our code's doing. */
-export const networkNoise = /Failed to load resource|net::ERR_|NetworkError|Failed to fetch|the server responded with a status of/
+export const networkNoise = /Failed to load resource|net::ERR_|NetworkError|Failed to fetch|the server responded with a status of|unknown error occurred when fetching the script/
 
 /** Launches Chromium with people in it. */
 export async function startBrowser() {
