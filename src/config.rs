@@ -14,6 +14,7 @@ use rocket::figment::providers::{Env, Serialized};
 use rocket::figment::{Figment, Profile};
 use serde::{Deserialize, Serialize};
 
+use crate::door::Limits;
 use crate::live::LiveSettings;
 use crate::live::caps::StreamCaps;
 use crate::store;
@@ -43,8 +44,14 @@ pub struct Settings {
     /// Live streams from one address (a whole school may share one); loopback is exempt, since
     /// everybody behind a proxy on this machine comes from there. 0: none. 200.
     pub streams_per_address: usize,
-    /// Live streams in all, at about 40 KB of memory each. 0: none. 10000.
+    /// Live streams in all, at a few KB of memory each. 0: none. 10000.
     pub streams_total: usize,
+    /// Open connections in all, 1 to 1000000; one more is answered with 503. 20000.
+    pub connections_total: usize,
+    /// Open connections of one address, at least 1; loopback and `trusted_proxy` are exempt. 1000.
+    pub connections_per_address: usize,
+    /// Seconds within which the head of a request must have arrived, 1 to 600. 10.
+    pub head_secs: u64,
     /// Writes are refused (507) while the disk has less free space than this. 0: never. 256 MiB.
     pub free_floor_bytes: ByteUnit,
     /// Page cache of the embedded database, at least 1 MiB. 16 MiB.
@@ -70,6 +77,7 @@ impl Default for Settings {
     fn default() -> Self {
         let store = store::Options::default();
         let caps = StreamCaps::default();
+        let door = Limits::default();
         Self {
             address: None,
             port: None,
@@ -80,6 +88,9 @@ impl Default for Settings {
             streams_per_browser: caps.per_browser,
             streams_per_address: caps.per_address,
             streams_total: caps.total,
+            connections_total: door.connections_total,
+            connections_per_address: door.connections_per_address,
+            head_secs: door.head.as_secs(),
             free_floor_bytes: store.free_floor_bytes.bytes(),
             cache_bytes: store.cache_bytes.bytes(),
             segment_bytes: store.segment_bytes.bytes(),
@@ -227,6 +238,20 @@ impl Config {
         }
     }
 
+    /// What the front door is told.
+    #[must_use]
+    pub fn door(&self) -> Limits {
+        Limits {
+            connections_total: self.connections_total,
+            connections_per_address: self.connections_per_address,
+            exempt: self.trusted_proxy.clone(),
+            head: Duration::from_secs(self.head_secs),
+            // A handler has its own limit, and says more when it is reached.
+            body: self.body_timeout() + Duration::from_secs(5),
+            ..Limits::default()
+        }
+    }
+
     /// What Rocket is told. `templates` is the directory it watches for templates.
     pub(crate) fn figment(&self, templates: &Path) -> Figment {
         self.rocket
@@ -276,6 +301,15 @@ impl Settings {
         check(
             (1..=3600).contains(&self.body_secs),
             "The setting body_secs must be between 1 and 3600.",
+        );
+        check(
+            (1..=1_000_000).contains(&self.connections_total) && self.connections_per_address >= 1,
+            "The settings connections_total (at most 1000000) and connections_per_address must be \
+             at least 1.",
+        );
+        check(
+            (1..=600).contains(&self.head_secs),
+            "The setting head_secs must be between 1 and 600.",
         );
         check(self.grace_secs <= 2, "The setting grace_secs must be 0, 1 or 2.");
         if let Some(origin) = &self.public_origin {

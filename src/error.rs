@@ -7,6 +7,7 @@
 mod catch;
 mod table;
 
+pub(crate) use catch::keep;
 pub use catch::{catchers, fail};
 pub use table::Kind;
 

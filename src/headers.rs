@@ -28,6 +28,17 @@ const FIXED: [(&str, &str); 6] = [
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()"),
 ];
 
+/// Headers that are the same on every answer.
+fn fixed(https: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let tls = https.then_some(("Strict-Transport-Security", "max-age=31536000"));
+    FIXED.into_iter().chain(tls)
+}
+
+/// The headers of an answer that does not go through Rocket and is no page.
+pub(crate) fn outside_rocket(https: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    fixed(https).chain([("Content-Security-Policy", POLICY)])
+}
+
 /// Length of a body, in bytes, after which a connection is not used again.
 const LARGE_BODY: u64 = 128 * 1024;
 
@@ -68,14 +79,12 @@ impl Fairing for SecurityHeaders {
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        for (name, value) in FIXED {
+        let https = request.rocket().state::<Config>().is_some_and(Config::is_https);
+        for (name, value) in fixed(https) {
             response.set_raw_header(name, value);
         }
         response.set_raw_header("Content-Security-Policy", policy(request, response));
         response.set_raw_header("X-Request-Id", RequestId::of(request).to_string());
-        if request.rocket().state::<Config>().is_some_and(Config::is_https) {
-            response.set_raw_header("Strict-Transport-Security", "max-age=31536000");
-        }
         // Pages and answers are personal; what may be kept says so itself.
         if !response.headers().contains("Cache-Control") {
             response.set_raw_header("Cache-Control", "no-store");
@@ -95,9 +104,13 @@ impl Fairing for SecurityHeaders {
 /// (`![](/_live/events?mode=hold)`) would take all the connections that the reader's browser has,
 /// and nothing of the wiki would load; such a request finds nothing.
 fn is_live_as_media(request: &Request<'_>) -> bool {
-    let mut wanted = request.headers().get("Sec-Fetch-Dest");
-    wanted.any(|dest| !matches!(dest, "empty" | "document"))
+    request.headers().get("Sec-Fetch-Dest").any(is_media)
         && request.uri().path().segments().next() == Some("_live")
+}
+
+/// True when a `Sec-Fetch-Dest` is that of something which a page shows.
+pub(crate) fn is_media(dest: &str) -> bool {
+    !matches!(dest, "empty" | "document")
 }
 
 fn policy(request: &Request<'_>, response: &Response<'_>) -> String {

@@ -92,19 +92,25 @@ impl Guest {
     pub fn of<'r>(request: &'r Request<'_>) -> &'r Self {
         request.local_cache(|| {
             let rocket = request.rocket();
-            let known = rocket.state::<SigningKey>().and_then(|key| {
-                request.cookies().get(COOKIE).and_then(|c| Self::from_cookie(c.value(), key))
-            });
-            known.unwrap_or_else(|| match rocket.state::<Random>() {
-                Some(random) => Self::random(random),
-                None => Self {
+            let cookie = request.cookies().get(COOKIE).map(|cookie| cookie.value());
+            match (rocket.state::<SigningKey>(), rocket.state::<Random>()) {
+                (Some(key), Some(random)) => Self::known_or_new(cookie, key, random),
+                _ => Self {
                     id: "gaaaaaaaaaaaaaaaa".to_owned(),
                     name: "Guest".to_owned(),
                     colour: 0,
                     given_day: None,
                 },
-            })
+            }
         })
+    }
+
+    /// The guest of a cookie's value, or a new one.
+    #[must_use]
+    pub fn known_or_new(cookie: Option<&str>, key: &SigningKey, random: &Random) -> Self {
+        cookie
+            .and_then(|value| Self::from_cookie(value, key))
+            .unwrap_or_else(|| Self::random(random))
     }
 
     /// True when the guest came with a valid cookie, and so is the same one at each request.

@@ -5,12 +5,13 @@
 //! to blocks of safe HTML). Keeping: [`store`], the only code that knows sled. Now: [`live`], the
 //! rooms, the event log and presence. Web: [`config`], [`identity`] (guests), [`rights`],
 //! [`origin`] (who may write from where), [`error`] (the one table of statuses), [`views`] (what
-//! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], [`socket`],
-//! and [`routes`], one resource per file.
+//! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], and
+//! [`routes`], one resource per file. In front: [`door`], the public port, which knows nothing of
+//! wikis, and [`serve`], which puts all of it together and ends it in order.
 //!
 //! # Absences
 //! Arrows point one way. `page` and `markdown` know nobody; `store` knows `page`; `live` knows
-//! `page`, `markdown` and `store`. Nothing below `live` and `store` knows Rocket, nothing outside
+//! `page`, `markdown` and `store`. Nothing below `live`, `store` and `door` knows Rocket, nothing outside
 //! `store` knows sled, nothing outside `live` knows yrs. There is no unsafe code. A handler that
 //! writes has a [`origin::WriteGuard`] among its parameters and asks [`rights`]; remote text
 //! reaches HTML only through templates, which escape everything but the blocks that `markdown`
@@ -18,6 +19,7 @@
 
 pub mod assets;
 pub mod config;
+pub mod door;
 pub mod error;
 pub mod headers;
 pub mod identity;
@@ -29,7 +31,8 @@ pub mod page;
 pub mod random;
 pub mod rights;
 pub mod routes;
-pub mod socket;
+pub mod serve;
+
 pub mod store;
 pub mod time;
 pub mod views;
@@ -67,7 +70,6 @@ pub fn rocket(config: Config, live: Live) -> Rocket<Build> {
         .attach(logging::AccessLog)
         .attach(identity::GuestCookie)
         .attach(headers::SecurityHeaders)
-        .attach(socket::fairing())
         .attach(templates.fairing())
         .attach(farewell())
         .register("/", error::catchers());

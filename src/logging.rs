@@ -39,10 +39,15 @@ pub struct RequestId(String);
 impl RequestId {
     /// The id of this request: 12 characters, made at first asking.
     pub fn of<'r>(request: &'r Request<'_>) -> &'r Self {
-        request.local_cache(|| {
-            let random = request.rocket().state::<Random>();
-            Self(random.map_or_else(|| "-".to_owned(), |random| random.base32(12)))
+        request.local_cache(|| match request.rocket().state::<Random>() {
+            Some(random) => Self::fresh(random),
+            None => Self("-".to_owned()),
         })
+    }
+
+    /// A new one.
+    pub fn fresh(random: &Random) -> Self {
+        Self(random.base32(12))
     }
 }
 

@@ -1,17 +1,16 @@
 //! The program `halley`: its command line, and the order in which it starts and ends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use halley::config::{Config, Overrides};
+use halley::door::socket;
 use halley::live::Live;
 use halley::store::Store;
-use halley::{logging, socket, welcome};
-use rocket::error::ErrorKind;
-use rocket::fairing::AdHoc;
+use halley::{logging, serve, welcome};
 
 /// A wiki that many people write and read at once, live over plain HTTP.
 #[derive(Parser)]
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
     let args = cli.command.map_or(cli.serve, |Command::Serve(args)| args);
-    match serve(args) {
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("halley: {problem}");
@@ -64,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal comes. An error is a sentence for whoever started the program.
-fn serve(args: Serve) -> Result<(), String> {
+fn start(args: Serve) -> Result<(), String> {
     let Serve { address, port, data } = args;
     let config = Config::load(Overrides { address, port, data }).map_err(|e| e.to_string())?;
     socket::raise_file_limit();
@@ -95,10 +94,10 @@ async fn run(config: Config) -> Result<(), String> {
         // A full disk must not keep anybody from reading.
         log::error!("the welcome page could not be written: {e}");
     }
-    let launched = launch(config, live.clone()).await;
+    let launched = serve::run(config, live.clone()).await;
     // Also after a failed launch: whatever was written is put in order.
     live.close().await;
-    launched
+    launched.map_err(|e| e.to_string())
 }
 
 /// Ends the process when the store has failed: nothing more may be acknowledged, and the next
@@ -110,38 +109,4 @@ fn watch(store: Store) {
         eprintln!("halley: the store has failed: {why}");
         std::process::exit(1);
     });
-}
-
-async fn launch(config: Config, live: Live) -> Result<(), String> {
-    let wanted = SocketAddr::new(config.address(), config.port.unwrap_or_default());
-    let rocket = halley::rocket(config, live).attach(announce());
-    match rocket.launch().await {
-        Ok(_) => {
-            log::info!("ended");
-            Ok(())
-        }
-        // Asking for the kind also keeps Rocket from panicking over it.
-        Err(error) => match error.kind() {
-            // Connections that outlived their time were closed; everything acknowledged is safe.
-            ErrorKind::Shutdown(..) => {
-                log::info!("ended; some connections had to be closed");
-                Ok(())
-            }
-            ErrorKind::Bind(e) => Err(format!("cannot listen on {wanted}: {e}")),
-            ErrorKind::FailedFairings(_) => Err("could not start; the log says why".to_owned()),
-            other => Err(format!("could not start: {other}")),
-        },
-    }
-}
-
-/// Says where the server listens, for people and for scripts that wait for it.
-fn announce() -> AdHoc {
-    AdHoc::on_liftoff("Announcement", |rocket| {
-        Box::pin(async move {
-            let config = rocket.config();
-            let address = SocketAddr::new(config.address, config.port);
-            println!("listening on http://{address}");
-            log::info!("listening on http://{address}");
-        })
-    })
 }

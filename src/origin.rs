@@ -130,7 +130,13 @@ impl<'r> FromRequest<'r> for ClientAddr {
     }
 }
 
-fn client_addr(peer: IpAddr, trusted: &[IpAddr], forwarded: &[&str], real: Option<&str>) -> IpAddr {
+/// Whom a request comes from, by its peer and what the peer says.
+pub(crate) fn client_addr(
+    peer: IpAddr,
+    trusted: &[IpAddr],
+    forwarded: &[&str],
+    real: Option<&str>,
+) -> IpAddr {
     let peer = peer.to_canonical();
     if !trusted.contains(&peer) {
         return peer;

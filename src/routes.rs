@@ -16,6 +16,7 @@ mod reply;
 mod target;
 
 pub use body::{FormBody, read_body, read_text};
+pub(crate) use live::hook as live_hook;
 pub(crate) use read::FRONT_PAGE;
 pub use reply::{Api, Redirect, Reply};
 pub use target::{Target, find};

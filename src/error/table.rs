@@ -100,6 +100,8 @@ kinds! {
     BadName = 422 "bad_name" "That name cannot be used" "This name cannot be used.";
     /// An update that does not decode.
     BrokenUpdate = 422 "broken_update" "This edit cannot be taken" "The edit could not be read.";
+    /// Not by way of the front door.
+    Misdirected = 421 "misdirected" "Not this way" "This is an inner part of the server. Please use its public address.";
     /// An edit of an existing page that does not say what it starts from.
     ConditionRequired = 428 "condition_required" "Which text did you edit?" "The page exists: send If-Match with the revision your edit starts from.";
     /// Too much in too little time.

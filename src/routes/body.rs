@@ -88,7 +88,21 @@ impl FormBody {
         })
     }
 
-    fn parse(body: &[u8]) -> Result<Self, Error> {
+    /// True when each field has one of these names, and none comes twice.
+    #[must_use]
+    pub fn has_only(&self, names: &[&str]) -> bool {
+        let before = |n: usize, name: &String| self.0[..n].iter().any(|(other, _)| other == name);
+        self.0
+            .iter()
+            .enumerate()
+            .all(|(n, (name, _))| names.contains(&name.as_str()) && !before(n, name))
+    }
+
+    /// Reads the encoded form.
+    ///
+    /// # Errors
+    /// `not_utf8`
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let pairs = body.split(|b| *b == b'&').filter(|pair| !pair.is_empty());
         let fields = pairs.map(|pair| {
             let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());

@@ -5,9 +5,12 @@
 mod beats;
 mod body;
 mod caller;
+mod direct;
 mod documents;
 mod events;
 mod names;
+
+pub(crate) use direct::hook;
 
 use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Header, Status};
@@ -79,9 +82,19 @@ impl<'r> Responder<'r, 'static> for NothingNew {
 }
 
 /// Headers of every live answer. `Incremental` is RFC 10036, `X-Accel-Buffering` nginx's.
+const LIVE_HEADERS: [(&str, &str); 4] = [
+    ("Cache-Control", "no-store, no-transform"),
+    ("X-Accel-Buffering", "no"),
+    ("Incremental", "?1"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
+/// The type of a stream. No charset parameter: it is always UTF-8, and the parameter confuses
+/// some filters.
+const STREAM_TYPE: &str = "text/event-stream";
+
 fn forbid_holding_back(response: &mut Response<'_>) {
-    response.set_header(Header::new("Cache-Control", "no-store, no-transform"));
-    response.set_header(Header::new("X-Accel-Buffering", "no"));
-    response.set_header(Header::new("Incremental", "?1"));
-    response.set_header(Header::new("X-Content-Type-Options", "nosniff"));
+    for (name, value) in LIVE_HEADERS {
+        response.set_header(Header::new(name, value));
+    }
 }

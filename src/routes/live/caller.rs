@@ -33,13 +33,17 @@ impl<'r> FromRequest<'r> for Caller {
     type Error = std::convert::Infallible;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
-        let guest = Guest::of(request).clone();
-        let browser = guest.is_known().then(|| guest.id.clone());
-        Outcome::Success(Self { guest, browser, address: ClientAddr::of(request).0 })
+        Outcome::Success(Self::new(Guest::of(request).clone(), ClientAddr::of(request).0))
     }
 }
 
 impl Caller {
+    /// A guest at an address.
+    pub fn new(guest: Guest, address: IpAddr) -> Self {
+        let browser = guest.is_known().then(|| guest.id.clone());
+        Self { guest, browser, address }
+    }
+
     /// As the author of an edit.
     pub fn author(&self) -> Author {
         let Guest { id, name, colour, .. } = &self.guest;

@@ -12,7 +12,7 @@ use rocket::{State, get, post};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::caller::{Caller, client_id, may_follow, op_id};
-use super::{LiveJson, NothingNew, forbid_holding_back};
+use super::{LiveJson, NothingNew, STREAM_TYPE, forbid_holding_back};
 use crate::error::{Error, Kind};
 use crate::live::Live;
 use crate::live::batch::Batch;
@@ -41,8 +41,14 @@ impl<'r> FromRequest<'r> for LastEventId {
     type Error = std::convert::Infallible;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
-        let id = request.headers().get_one("Last-Event-ID");
-        Outcome::Success(Self(id.and_then(|id| id.parse().ok())))
+        Outcome::Success(Self::new(request.headers().get_one("Last-Event-ID")))
+    }
+}
+
+impl LastEventId {
+    /// Reads the header; what is no cursor counts as none.
+    pub fn new(header: Option<&str>) -> Self {
+        Self(header.and_then(|id| id.parse().ok()))
     }
 }
 
@@ -51,31 +57,37 @@ impl<'r> FromRequest<'r> for IfNoneMatch {
     type Error = std::convert::Infallible;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
-        let tag = request.headers().get_one("If-None-Match");
-        Outcome::Success(Self(tag.map(|tag| {
+        Outcome::Success(Self::new(request.headers().get_one("If-None-Match")))
+    }
+}
+
+impl IfNoneMatch {
+    /// Reads the header.
+    pub fn new(header: Option<&str>) -> Self {
+        Self(header.map(|tag| {
             // An intermediary that compresses makes the tag weak.
             tag.trim().trim_start_matches("W/").trim_matches('"').to_owned()
-        })))
+        }))
     }
 }
 
 /// The query.
 #[derive(FromForm)]
 pub struct Query<'r> {
-    mode: Option<&'r str>,
-    cursor: Option<&'r str>,
-    topics: Option<&'r str>,
-    client: Option<&'r str>,
-    nonce: Option<&'r str>,
-    wait: Option<&'r str>,
-    pad: Option<&'r str>,
+    pub mode: Option<&'r str>,
+    pub cursor: Option<&'r str>,
+    pub topics: Option<&'r str>,
+    pub client: Option<&'r str>,
+    pub nonce: Option<&'r str>,
+    pub wait: Option<&'r str>,
+    pub pad: Option<&'r str>,
     /// A stream on trial beside a lower rung. It is served like any other.
     #[expect(dead_code, reason = "accepted, so that logs on the way can tell trials apart")]
-    shadow: Option<&'r str>,
+    pub shadow: Option<&'r str>,
 }
 
 /// A checked request.
-struct Asked {
+pub struct Asked {
     cursor: Cursor,
     topics: Vec<Topic>,
     client: String,
@@ -127,7 +139,7 @@ pub async fn post_events(
     }
 }
 
-fn check(
+pub fn check(
     query: &Query<'_>,
     last: &LastEventId,
     caller: &Caller,
@@ -165,7 +177,8 @@ fn check(
     Ok(Asked { cursor, topics, client, nonce, wait, pad: query.pad == Some("1") })
 }
 
-fn open_stream(asked: Asked, caller: Caller, live: &Live) -> Answer {
+/// Opens a stream, or advises to poll.
+pub fn open_stream(asked: Asked, caller: Caller, live: &Live) -> Answer {
     let opened = live.open_stream(asked.topics, caller.browser.as_deref(), Some(caller.address));
     let (listener, permit) = match opened {
         Ok(opened) => opened,
@@ -197,7 +210,8 @@ fn open_stream(asked: Asked, caller: Caller, live: &Live) -> Answer {
     Answer::Stream(Box::new(StreamAnswer { stream, frame: String::new(), sent: 0 }))
 }
 
-async fn hold(asked: Asked, caller: &Caller, live: &State<Live>) -> Result<Answer, Error> {
+/// Waits for events, not for ever.
+pub async fn hold(asked: Asked, caller: &Caller, live: &Live) -> Result<Answer, Error> {
     live.presence().renew(&asked.client, &caller.guest.id, Rung::Hold);
     let mut batch = Batch::read(live.hub(), &asked.topics, asked.cursor);
     if batch.is_empty() && !asked.wait.is_zero() {
@@ -222,7 +236,8 @@ async fn hold(asked: Asked, caller: &Caller, live: &State<Live>) -> Result<Answe
     Ok(Answer::Json(answer(&batch, &asked.nonce, None)))
 }
 
-fn poll(asked: Asked, tag: &IfNoneMatch, caller: &Caller, live: &Live) -> Answer {
+/// Looks for events.
+pub fn poll(asked: Asked, tag: &IfNoneMatch, caller: &Caller, live: &Live) -> Answer {
     live.presence().renew(&asked.client, &caller.guest.id, Rung::Poll);
     let batch = Batch::read(live.hub(), &asked.topics, asked.cursor);
     let known = asked.cursor.to_string();
@@ -249,7 +264,7 @@ fn answer(batch: &Batch, nonce: &str, full: Option<&str>) -> LiveJson {
 
 /// The body of a streamed answer.
 pub struct StreamAnswer {
-    stream: Stream,
+    pub stream: Stream,
     frame: String,
     sent: usize,
 }
@@ -280,8 +295,7 @@ impl AsyncRead for StreamAnswer {
 impl<'r> Responder<'r, 'static> for Box<StreamAnswer> {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
         let mut response = Response::build().streamed_body(*self).finalize();
-        // No charset parameter: it is always UTF-8, and the parameter confuses some filters.
-        response.set_raw_header("Content-Type", "text/event-stream");
+        response.set_raw_header("Content-Type", STREAM_TYPE);
         forbid_holding_back(&mut response);
         Ok(response)
     }

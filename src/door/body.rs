@@ -1,0 +1,160 @@
+//! Bodies of requests and answers as they pass the door.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::connection::Busy;
+use super::upstream::Lease;
+
+/// An answer's body, with the note that its connection is busy.
+pub struct Body {
+    kind: Kind,
+    _busy: Option<Busy>,
+}
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Relayed(Relayed),
+}
+
+struct Relayed {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+impl Body {
+    /// All of it.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), _busy: None }
+    }
+
+    /// What the inner server sends over a connection that goes back to its pool afterwards.
+    pub(super) fn relayed(incoming: Incoming, lease: Lease) -> Self {
+        Self { kind: Kind::Relayed(Relayed { incoming, lease: Some(lease) }), _busy: None }
+    }
+
+    /// Keeps a connection busy for as long as this body lasts.
+    pub(super) fn keeping(mut self, busy: Busy) -> Self {
+        self._busy = Some(busy);
+        self
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.get_mut().kind {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Relayed(relayed) => relayed.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Relayed(relayed) => relayed.incoming.size_hint(),
+        }
+    }
+}
+
+impl Relayed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            // Asking first tells the connection that more is wanted.
+            let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            if frame.is_pending()
+                && let Some(lease) = &mut self.lease
+            {
+                lease.upstream().drive(cx);
+                frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            }
+            return Poll::Ready(match ready!(frame) {
+                Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
+                // Trailers were not announced to the client.
+                Some(Ok(_)) => continue,
+                Some(Err(e)) => Some(Err(io::Error::other(e))),
+                None => None,
+            });
+        }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.incoming.is_end_stream()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+/// A request's body on its way to the inner server, bounded in time.
+pub(super) struct Upload {
+    incoming: Incoming,
+    /// Made when the body has to be waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+    late: Arc<AtomicBool>,
+}
+
+impl Upload {
+    pub fn new(incoming: Incoming, limit: Duration, late: &Arc<AtomicBool>) -> Self {
+        Self { incoming, deadline: None, limit, late: Arc::clone(late) }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        loop {
+            match Pin::new(&mut this.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
+                Poll::Ready(frame) => {
+                    return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
+                }
+                Poll::Pending => {
+                    let limit = this.limit;
+                    let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+                    ready!(deadline.as_mut().poll(cx));
+                    this.late.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

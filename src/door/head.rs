@@ -1,0 +1,104 @@
+//! What a request must be like, and which headers end at each hop.
+//!
+//! The door is the only one that reads a client's bytes: it parses a head once and writes it anew
+//! for the inner server, so the two cannot disagree about where a request ends. What is left to
+//! refuse is what somebody in front of the door may have read differently.
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::http::uri::{PathAndQuery, Uri};
+use hyper::{Method, Version};
+
+use super::secret::PEER_HEADER;
+
+/// Headers about a connection, which end with it (RFC 9110, section 7.6.1). `Expect` has been
+/// answered by the door.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Why a request is not passed on, for whoever sent it.
+pub(super) fn problem(parts: &Parts) -> Option<&'static str> {
+    if parts.method == Method::CONNECT {
+        return Some("This is not a proxy.");
+    }
+    let headers = &parts.headers;
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Some("There must be one Host header.");
+    }
+    if host.is_none() && parts.version == Version::HTTP_11 {
+        return Some("There must be a Host header.");
+    }
+    if let (Some(authority), Some(host)) = (parts.uri.authority(), host)
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Some("The Host header must be that of the address.");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Some("The only transfer coding that is taken is chunked, named once.");
+    }
+    // The parser has dropped a length that came with a coding, and closes after such a request.
+    let expects = headers.get(EXPECT);
+    if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Some("The only expectation that can be met is 100-continue.");
+    }
+    None
+}
+
+/// True when a body follows, or something else that makes a request more than a plain question.
+pub(super) fn is_plain(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    parts.method == Method::GET
+        && parts.uri.authority().is_none()
+        && empty
+        && ![TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name))
+}
+
+/// Makes a request's head the inner server's.
+pub(super) fn for_upstream(parts: &mut Parts) {
+    remove_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(EXPECT);
+    parts.headers.remove(PEER_HEADER);
+    parts.version = Version::HTTP_11;
+    if parts.uri.authority().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+}
+
+/// Removes what is about one connection only.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            // What says where a message ends and whom it is for is never about a connection.
+            .filter(|name| ![CONTENT_LENGTH, HOST].contains(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}

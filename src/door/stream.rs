@@ -1,0 +1,192 @@
+//! A streamed answer, written to the socket by the task that owns it.
+//!
+//! hyper keeps 16 KB of buffers for each connection and copies each chunk into one; a stream of
+//! minutes needs neither. Its task is the socket, the source of frames, and what the kernel did
+//! not take yet.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use hyper::body::Bytes;
+use hyper::header::CONNECTION;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Version};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::caps::Permit;
+use super::{Frames, Shared, connection};
+
+/// Frames that are ready at the same time are written together, up to about this many bytes.
+const JOINED_BYTES: usize = 16 * 1024;
+
+/// Bytes that a client may send while it reads a stream: the next requests, by a bold one.
+const AHEAD_BYTES: usize = 8 * 1024;
+
+/// A stream for which the socket is wanted.
+pub(super) struct Taken {
+    /// Status line and headers.
+    head: String,
+    frames: Box<dyn Frames>,
+    /// By chunks; otherwise the end of the connection is that of the body (HTTP/1.0).
+    chunked: bool,
+    /// The connection can be used again.
+    keep: bool,
+}
+
+impl Taken {
+    pub fn new(parts: &Parts, headers: HeaderMap, frames: Box<dyn Frames>) -> Self {
+        let chunked = parts.version == Version::HTTP_11;
+        let keep = chunked && !asks_to_close(&parts.headers);
+        let mut head = format!("{:?} 200 OK\r\n", parts.version);
+        for (name, value) in &headers {
+            // What this program makes is readable.
+            let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+        }
+        if chunked {
+            head.push_str("transfer-encoding: chunked\r\n");
+        }
+        if !keep {
+            head.push_str("connection: close\r\n");
+        }
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let _ = write!(head, "date: {date}\r\n\r\n");
+        Self { head, frames, chunked, keep }
+    }
+}
+
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
+
+/// Writes a stream to its end, then serves the connection's next request.
+pub(super) fn spawn<S>(
+    shared: Arc<Shared>,
+    socket: S,
+    read: Bytes,
+    peer: SocketAddr,
+    permit: Permit,
+    taken: Taken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        let keep = taken.keep;
+        let stream = Streaming {
+            socket: Some(socket),
+            frames: Some(taken.frames),
+            out: taken.head.into_bytes(),
+            written: 0,
+            ahead: read.into(),
+            chunked: taken.chunked,
+        };
+        let Some((mut socket, ahead)) = stream.await else { return };
+        if keep && !*shared.closing.borrow() {
+            connection::go_on(shared, socket, ahead.into(), peer, permit);
+        } else {
+            // What was written last is still sent.
+            let _ = socket.shutdown().await;
+        }
+    });
+}
+
+struct Streaming<S> {
+    /// Taken at the end.
+    socket: Option<S>,
+    /// Dropped at the end.
+    frames: Option<Box<dyn Frames>>,
+    out: Vec<u8>,
+    written: usize,
+    ahead: Vec<u8>,
+    chunked: bool,
+}
+
+/// The reader has gone.
+struct Gone;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
+    /// The socket and what was read from it; `None` when the reader has gone.
+    type Output = Option<(S, Vec<u8>)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(socket) = &mut this.socket else { return Poll::Ready(None) };
+        let Ok(()) = listen(socket, &mut this.ahead, cx) else { return Poll::Ready(None) };
+        loop {
+            while this.written < this.out.len() {
+                match ready!(Pin::new(&mut *socket).poll_write(cx, &this.out[this.written..])) {
+                    Ok(n) if n > 0 => this.written += n,
+                    _ => return Poll::Ready(None),
+                }
+            }
+            if !this.out.is_empty() {
+                // A buffer only while there is something in it.
+                this.out = Vec::new();
+                this.written = 0;
+            }
+            if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
+                return Poll::Ready(None);
+            }
+            let Some(frames) = &mut this.frames else { break };
+            while this.out.len() < JOINED_BYTES {
+                match frames.poll_frame(cx) {
+                    Poll::Ready(Some(frame)) => push(&mut this.out, this.chunked, &frame),
+                    Poll::Ready(None) => {
+                        this.frames = None;
+                        if this.chunked {
+                            this.out.extend_from_slice(b"0\r\n\r\n");
+                        }
+                        break;
+                    }
+                    Poll::Pending if this.out.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                }
+            }
+        }
+        Poll::Ready(this.socket.take().map(|socket| (socket, std::mem::take(&mut this.ahead))))
+    }
+}
+
+/// Takes in what the client sends meanwhile; so its leaving is noticed at once.
+fn listen<S: AsyncRead + Unpin>(
+    socket: &mut S,
+    ahead: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Result<(), Gone> {
+    let mut bytes = [0; 256];
+    loop {
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut *socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Err(_)) => return Err(Gone),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(Gone),
+            Poll::Ready(Ok(())) => {
+                ahead.extend_from_slice(buffer.filled());
+                if ahead.len() > AHEAD_BYTES {
+                    return Err(Gone);
+                }
+            }
+        }
+    }
+}
+
+/// Appends a frame, as one chunk (RFC 9112, section 7.1).
+fn push(out: &mut Vec<u8>, chunked: bool, frame: &str) {
+    if frame.is_empty() {
+        // An empty chunk would be the end.
+        return;
+    }
+    out.reserve(frame.len() + 16);
+    if chunked {
+        out.extend_from_slice(format!("{:x}\r\n", frame.len()).as_bytes());
+    }
+    out.extend_from_slice(frame.as_bytes());
+    if chunked {
+        out.extend_from_slice(b"\r\n");
+    }
+}
