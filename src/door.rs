@@ -43,12 +43,16 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use caps::Caps;
 use upstream::Pool;
 
 /// Pause after an error of accepting, which mostly means that there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Such an error lasts for a while, and one line in the log says enough.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the door allows. Durations of zero end a connection at once.
 #[derive(Clone, Debug)]
@@ -156,6 +160,7 @@ impl Door {
         let pool = Pool::new(inner);
         let shared = Arc::new(Shared { limits, pool, secret, hook, closing });
         tokio::pin!(stop);
+        let mut warned = None;
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -173,7 +178,10 @@ impl Door {
                     }
                 }
                 Err(e) => {
-                    log::warn!("a connection could not be accepted: {e}");
+                    if warned.is_none_or(|at: Instant| at.elapsed() > WARN_AGAIN) {
+                        log::warn!("connections cannot be accepted: {e}");
+                        warned = Some(Instant::now());
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -5,7 +5,7 @@ use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -76,13 +76,14 @@ where
         })
     };
     let mut builder = Builder::new();
-    builder.max_buf_size(HEAD_BYTES).max_headers(MAX_HEADERS);
+    // The buffer may turn out larger than it was asked for, so the head has a limit of its own.
+    builder.max_buf_size(HEAD_BYTES).max_header_size(HEAD_BYTES).max_headers(MAX_HEADERS);
     let mut connection = builder.serve_connection(io, service);
     let mut closing = shared.closing.clone();
     // An error means that the door is no more.
     let mut closes = pin!(closing.wait_for(|closing| *closing));
     let mut told = false;
-    let mut phase = Phase::Head;
+    let (mut phase, mut requests) = (Phase::Head, 0);
     let mut timer = pin!(sleep(shared.limits.head));
     let taken = poll_fn(|cx| {
         if !told && closes.as_mut().poll(cx).is_ready() {
@@ -95,9 +96,10 @@ where
         if let Some(taken) = signals.taken() {
             return Poll::Ready(Some(taken));
         }
-        let now = signals.phase();
-        if now != phase {
-            phase = now;
+        // A request may have come and gone since the last look.
+        let now = (signals.phase(), signals.requests.load(Ordering::Relaxed));
+        if now != (phase, requests) {
+            (phase, requests) = now;
             if let Some(limit) = phase.limit(&shared.limits) {
                 timer.as_mut().reset(Instant::now() + limit);
             }
@@ -184,8 +186,8 @@ struct Signals {
     /// Bytes have come since the last request.
     received: AtomicBool,
     busy: AtomicBool,
-    /// There has been a request.
-    asked: AtomicBool,
+    /// How many requests there have been.
+    requests: AtomicU64,
     is_taken: AtomicBool,
     taken: Mutex<Option<Taken>>,
 }
@@ -196,7 +198,7 @@ impl Signals {
             flushed: AtomicBool::new(true),
             received: AtomicBool::new(false),
             busy: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
             is_taken: AtomicBool::new(false),
             taken: Mutex::default(),
         }
@@ -205,7 +207,9 @@ impl Signals {
     fn phase(&self) -> Phase {
         if self.busy.load(Ordering::Relaxed) {
             Phase::Busy
-        } else if self.received.load(Ordering::Relaxed) || !self.asked.load(Ordering::Relaxed) {
+        } else if self.received.load(Ordering::Relaxed)
+            || self.requests.load(Ordering::Relaxed) == 0
+        {
             Phase::Head
         } else {
             Phase::Idle
@@ -231,7 +235,7 @@ pub(super) struct Busy(Arc<Signals>);
 impl Busy {
     fn new(signals: &Arc<Signals>) -> Self {
         signals.received.store(false, Ordering::Relaxed);
-        signals.asked.store(true, Ordering::Relaxed);
+        signals.requests.fetch_add(1, Ordering::Relaxed);
         signals.busy.store(true, Ordering::Relaxed);
         Self(Arc::clone(signals))
     }

@@ -14,7 +14,7 @@ pub struct StreamCaps {
     /// Of one address. Loopback is exempt: behind a proxy on this machine
     /// everybody has that address.
     pub per_address: usize,
-    /// In all, about 40 KB of memory each.
+    /// In all, a few KB of memory each.
     pub total: usize,
 }
 

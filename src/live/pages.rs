@@ -113,6 +113,11 @@ impl Pages {
         self.read().by_id.get(&id).cloned()
     }
 
+    /// Looks at a page by its number, without a copy: each reader does so for each delivery.
+    pub fn look<T>(&self, id: PageId, look: impl FnOnce(&PageInfo) -> T) -> Option<T> {
+        self.read().by_id.get(&id).map(look)
+    }
+
     /// All pages that are not deleted, by name.
     #[must_use]
     pub fn list(&self) -> Vec<PageInfo> {

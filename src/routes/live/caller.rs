@@ -78,9 +78,12 @@ pub fn may_follow(live: &Live, guest: &Guest, topic: Topic) -> bool {
     match topic.page() {
         None => rights::may(guest, Action::List, None),
         // A deleted page has no changes of text; who has it open is told when it comes back.
-        Some(id) => live.pages().get(id).is_some_and(|page| {
-            page.deleted_ms.is_some() || rights::may(guest, Action::Read, Some(&page))
-        }),
+        Some(id) => {
+            let may = live.pages().look(id, |page| {
+                page.deleted_ms.is_some() || rights::may(guest, Action::Read, Some(page))
+            });
+            may == Some(true)
+        }
     }
 }
 

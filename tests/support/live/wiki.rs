@@ -68,6 +68,27 @@ impl Wiki {
         self.base.trim_start_matches("http://")
     }
 
+    /// Ports this process listens on, by `/proc`.
+    pub fn listening_ports(&self) -> Vec<u16> {
+        let process = format!("/proc/{}", self.child.id());
+        let mut sockets = Vec::new();
+        for entry in std::fs::read_dir(format!("{process}/fd")).expect("its files") {
+            let target = entry.and_then(|entry| std::fs::read_link(entry.path()));
+            let name = target.map(|target| target.display().to_string()).unwrap_or_default();
+            let inode = name.strip_prefix("socket:[").and_then(|name| name.strip_suffix(']'));
+            sockets.extend(inode.map(ToOwned::to_owned));
+        }
+        let table = std::fs::read_to_string(format!("{process}/net/tcp")).expect("a table");
+        let listening = table.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            // State 0A is LISTEN, field 9 the inode (proc(5)).
+            let ours = *fields.get(3)? == "0A" && sockets.iter().any(|s| s == fields[9]);
+            let port = fields[1].rsplit(':').next()?;
+            if ours { u16::from_str_radix(port, 16).ok() } else { None }
+        });
+        listening.collect()
+    }
+
     /// kill -9
     pub fn kill(mut self) {
         let _ = self.child.kill();
