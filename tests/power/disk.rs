@@ -18,6 +18,7 @@ pub type Node = usize;
 pub type Names = BTreeMap<String, Node>;
 
 /// The disk at one line of the log.
+#[derive(Clone)]
 pub struct Disk {
     root: PathBuf,
     pub nodes: Vec<Kind>,
@@ -28,25 +29,28 @@ pub struct Disk {
 }
 
 /// A file or a directory.
+#[derive(Clone)]
 pub enum Kind {
     Dir { now: Names, durable: Names },
     File(File),
 }
 
 /// Bytes that must be there, and what may have been done to them since.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct File {
     pub durable: Vec<u8>,
     pub pending: Vec<Pending>,
 }
 
 /// A change of a file that no sync has covered.
+#[derive(Clone)]
 pub struct Pending {
     end: usize,
     pub change: Change,
 }
 
 /// What was done to a file.
+#[derive(Clone)]
 pub enum Change {
     Write {
         at: u64,
@@ -59,6 +63,7 @@ pub enum Change {
 }
 
 /// A change of names, which happens as one.
+#[derive(Clone)]
 pub struct Renamed {
     end: usize,
     /// Directory, name, and what it names from now on.
@@ -97,15 +102,15 @@ impl Change {
 }
 
 impl Disk {
-    /// A disk that holds durably what is below `base` now; the log calls that place `root`.
-    pub fn load(base: &Path, root: &Path) -> Self {
+    /// A disk that holds durably what is below `root` now.
+    pub fn load(root: &Path) -> Self {
         let mut disk = Self {
             root: root.to_owned(),
             nodes: Vec::new(),
             renames: Vec::new(),
             syncing: HashMap::new(),
         };
-        disk.load_dir(base);
+        disk.load_dir(root);
         disk
     }
 

@@ -114,10 +114,7 @@ pub fn read(log: &str, root: &Path, first: usize) -> (Vec<Event>, usize) {
         }
     }
     for (start, text) in begun.into_values() {
-        // A sync that never ended says nothing; a write may have reached the disk.
-        if let Some(call) = parse(&format!("{text}) = ?"), root, &mut places)
-            && !matches!(call, Call::Sync { .. })
-        {
+        if let Some(call) = parse(&format!("{text}) = ?"), root, &mut places) {
             events.push(Event { start, end: usize::MAX, call });
         }
     }
@@ -128,7 +125,9 @@ pub fn read(log: &str, root: &Path, first: usize) -> (Vec<Event>, usize) {
 fn parse(text: &str, root: &Path, places: &mut HashMap<u32, u64>) -> Option<Call> {
     let (name, rest) = text.split_once('(')?;
     let (arguments, result) = rest.rsplit_once(" = ")?;
-    if result.starts_with('-') {
+    // Refused, or a sync that did not end before the process did. What was being written then
+    // may have been written.
+    if result.starts_with('-') || (result.trim() == "?" && name.contains("sync")) {
         return None;
     }
     let arguments = arguments.trim_end().strip_suffix(')')?;

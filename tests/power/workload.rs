@@ -15,46 +15,91 @@ use crate::store_support::{noise, options, read_all};
 /// Two tasks share a page, so that groups have more than one author.
 const TASKS: u64 = 4;
 
-/// What the process does with the directory before it opens it.
-pub const NOTHING: &str = "nothing";
-/// The database is overwritten, so that it must be built anew.
-pub const DAMAGE: &str = "damage";
-/// The database is gone.
-pub const REMOVE: &str = "remove";
+/// What one start of the process does.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub before: Before,
+    /// How often each task writes.
+    pub count: u64,
+    pub after: After,
+    /// The process has no file descriptors left but one.
+    pub crowded: bool,
+}
+
+/// What happens to the directory before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// The database is overwritten, so that it must be built anew.
+    Damage,
+    /// The database is taken away.
+    Remove,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// By closing the store.
+    Close,
+    /// At once.
+    Leave,
+    /// At once, after nothing was written for a while.
+    Idle,
+    /// Killed when a thread asks for its so manieth sync.
+    Killed(u32),
+}
+
+/// Where the store is, below the directory that is traced: in directories that it has to make.
+pub const PLACE: &str = "wiki/team/data";
 
 pub fn power_options() -> Options {
     // Checkpoints and new segments come often, so that they are hit as well.
     Options { checkpoint_bytes: 192 << 10, segment_bytes: 128 << 10, ..options() }
 }
 
-/// Opens the store and writes; leaves without closing it when `close` is false.
-pub async fn run(dir: &Path, before: &str, count: u64, close: bool) {
-    match before {
-        DAMAGE => {
+/// Opens the store in `dir` and writes.
+pub async fn work(dir: &Path, run: Run) {
+    match run.before {
+        Before::Nothing => {}
+        Before::Damage => {
             use std::os::unix::fs::FileExt as _;
             let file = std::fs::File::options().write(true).open(dir.join("sled/db")).unwrap();
             file.write_all_at(&[0x5a; 600 << 10], 0).unwrap();
             file.sync_all().unwrap();
         }
-        REMOVE => std::fs::remove_dir_all(dir.join("sled")).unwrap(),
-        _ => {}
+        Before::Remove => std::fs::remove_dir_all(dir.join("sled")).unwrap(),
     }
     let store = Store::open(dir, power_options()).unwrap();
+    if run.crowded {
+        leave_descriptors(1);
+    }
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let store = store.clone();
-            tokio::spawn(async move { write(&store, task, count).await })
+            tokio::spawn(async move { write(&store, task, run.count).await })
         })
         .collect();
     for task in tasks {
         task.await.unwrap();
     }
-    if close {
-        store.close().unwrap();
-    } else {
-        // As if it was killed: nothing is finished, nothing is written out.
-        std::process::exit(0);
+    match run.after {
+        After::Close => store.close().unwrap(),
+        After::Idle => {
+            // The store writes down how far it is when nothing comes for half a second.
+            tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+            std::process::exit(0);
+        }
+        After::Leave | After::Killed(_) => std::process::exit(0),
     }
+}
+
+/// Lets this process open only so many files more.
+fn leave_descriptors(count: u64) {
+    use std::os::fd::AsRawFd as _;
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let mut limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limits.current = Some(next + count);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
 }
 
 async fn write(store: &Store, task: u64, count: u64) {
@@ -66,7 +111,10 @@ async fn write(store: &Store, task: u64, count: u64) {
             .map(|part| entry(&format!("op-{task}-{start}-{number}-{part}")))
             .collect();
         let last = entries.last().map(|entry| entry.op.clone()).unwrap();
-        let revision = store.append(page, entries).await.unwrap();
+        let revision = match store.append(page, entries).await {
+            Err(StoreError::Crowded) => continue,
+            appended => appended.unwrap(),
+        };
         say(&format!("append {page} {revision} {last}"));
         if number % 4 == 0 {
             let change = |table| Change {
@@ -76,8 +124,9 @@ async fn write(store: &Store, task: u64, count: u64) {
                 value: Some(value(revision.0)),
             };
             let both = vec![change(Table::Names), change(Table::Meta)];
-            assert!(store.change(both).await.unwrap());
-            say(&format!("pair {task} {revision} -"));
+            if changed(store, both).await {
+                say(&format!("pair {task} {revision} -"));
+            }
         }
         if number % 7 == 3 {
             set(store, task, revision.0, true).await;
@@ -89,8 +138,8 @@ async fn write(store: &Store, task: u64, count: u64) {
             store.save_snapshot(page, revision, noise(revision.0, 30_000)).await.unwrap();
         }
         if task == 0 && number == count / 2 {
-            store.checkpoint().await.unwrap();
-            say("checkpoint 0 0 -");
+            // Refused when there are too few file descriptors.
+            let _ = store.checkpoint().await;
         }
     }
 }
@@ -105,8 +154,16 @@ async fn set(store: &Store, task: u64, number: u64, there: bool) {
     if !there {
         say(&format!("removing {task} {number} -"));
     }
-    assert!(store.change(vec![change]).await.unwrap());
-    say(&format!("{} {task} {number} -", if there { "there" } else { "gone" }));
+    if changed(store, vec![change]).await {
+        say(&format!("{} {task} {number} -", if there { "there" } else { "gone" }));
+    }
+}
+
+async fn changed(store: &Store, changes: Vec<Change>) -> bool {
+    match store.change(changes).await {
+        Err(StoreError::Crowded) => false,
+        changed => changed.unwrap(),
+    }
 }
 
 fn key_name(task: u64, number: u64) -> Vec<u8> {
@@ -245,6 +302,14 @@ pub async fn go_on(store: &Store, acked: &mut Acked) {
     let op = format!("op-later-{}", store.head(page).unwrap().map_or(0, |head| head.revision.0));
     let revision = store.append(page, vec![entry(&op)]).await.unwrap();
     acked.hear(&format!("ack append {page} {revision} {op} ;"));
-    set(store, 9, revision.0, true).await;
+    let change = Change {
+        table: Table::Pages,
+        key: key_name(9, revision.0),
+        expect: Expect::Anything,
+        value: Some(value(revision.0)),
+    };
+    assert!(store.change(vec![change]).await.unwrap());
     acked.hear(&format!("ack there 9 {revision} - ;"));
+    // Whatever was repaired is written out by then.
+    store.checkpoint().await.unwrap();
 }
