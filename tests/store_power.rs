@@ -28,28 +28,14 @@ use std::time::{Duration, Instant};
 
 use disk::Disk;
 use halley::store::Store;
-use history::{History, TASK, scratch};
+use history::{Deaf, History, TASK, scratch};
 use image::Drawing;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use trace::Call;
-use workload::{Acked, After, Before, PLACE, Run, power_options};
+use workload::{Acked, FIRST_DAMAGED, PLACE, RUNS, power_options};
 
-/// What the process does, one start after the other.
-const RUNS: [Run; 7] = [
-    run(Before::Nothing, 50, After::Close),
-    run(Before::Nothing, 50, After::Killed(70)),
-    // What was killed had not synced what this one finds.
-    run(Before::Nothing, 0, After::Idle),
-    Run { crowded: true, ..run(Before::Nothing, 40, After::Leave) },
-    run(Before::Damage, 30, After::Leave),
-    run(Before::Remove, 30, After::Killed(40)),
-    run(Before::Nothing, 5, After::Close),
-];
-
-const fn run(before: Before, count: u64, after: After) -> Run {
-    Run { before, count, after, crowded: false }
-}
+/// Of these, what is done on a disk that has lost power once: nothing, then a little.
+const AGAIN: [usize; 2] = [2, 6];
 
 /// Does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +47,10 @@ async fn child() {
 /// The same recording for all tests; `None` when nothing can be traced here.
 fn recorded() -> Option<&'static History> {
     static HISTORY: OnceLock<Option<History>> = OnceLock::new();
-    let history = HISTORY.get_or_init(|| History::record(&scratch(), Acked::default(), &RUNS));
+    let history = HISTORY.get_or_init(|| {
+        let all: Vec<usize> = (0..RUNS.len()).collect();
+        History::record(&scratch(), Acked::default(), &all)
+    });
     if history.is_none() {
         println!("skipped: nothing can be traced here");
     }
@@ -80,11 +69,16 @@ struct Tally {
 }
 
 /// Draws a state at each of the moments; stops when `enough` were bad.
-fn draw(history: &History, moments: &[usize], rng: &mut StdRng, enough: usize) -> Tally {
+fn draw(
+    history: &History,
+    moments: &[usize],
+    deaf: Deaf,
+    rng: &mut StdRng,
+    enough: usize,
+) -> Tally {
     let mut tally = Tally::default();
-    history.walk(moments, |disk, acked, line| {
-        let run = history.starts.iter().rposition(|start| *start <= line).unwrap();
-        let run = run.min(RUNS.len() - 1);
+    history.walk(moments, deaf, |disk, acked, line| {
+        let run = history.run(line);
         let drawing = Drawing::new(rng);
         let start = Instant::now();
         let verdict = examine(disk, drawing, acked, rng.random_ratio(1, 4));
@@ -153,7 +147,7 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
     let (seed, mut rng) = seeded();
     let begun = Instant::now();
     let moments = history.moments(images(), &mut rng);
-    let tally = draw(history, &moments, &mut rng, 10);
+    let tally = draw(history, &moments, |_| false, &mut rng, 10);
     println!(
         "{} calls, {} images, {} bad, rebuilt {:?}, healed {:?}, slowest {:?}, in {:?}",
         history.events.len(),
@@ -165,4 +159,63 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
         begun.elapsed()
     );
     assert!(tally.bad.is_empty(), "POWER_SEED={seed}: {:#?}", tally.bad);
+    // A power loss alone is nothing that a person should have to read about.
+    let undamaged = ..FIRST_DAMAGED;
+    assert_eq!(tally.rebuilt[undamaged.clone()], [0; FIRST_DAMAGED], "POWER_SEED={seed}");
+    assert_eq!(tally.healed, [0; RUNS.len()], "POWER_SEED={seed}");
+}
+
+#[test]
+fn nothing_is_lost_when_the_power_fails_again_while_the_store_recovers() {
+    let Some(history) = recorded() else { return };
+    let (seed, mut rng) = seeded();
+    let generations = if is_long() { 12 } else { 1 };
+    let mut moments = history.moments(generations, &mut rng);
+    // Not before there is something to lose.
+    moments.retain(|line| *line > history.starts[1] / 2);
+    let (mut images, mut bad) = (0, Vec::new());
+    history.walk(
+        &moments,
+        |_| false,
+        |disk, acked, line| {
+            let work = scratch();
+            Drawing::new(&mut rng).write(disk, work.path());
+            let Some(second) = History::record(&work, acked.clone(), &AGAIN) else { return false };
+            let moments = second.moments(if is_long() { 100 } else { 30 }, &mut rng);
+            let tally = draw(&second, &moments, |_| false, &mut rng, 3);
+            images += tally.images;
+            bad.extend(tally.bad.into_iter().map(|why| format!("after line {line}: {why}")));
+            true
+        },
+    );
+    println!("{images} images of second failures, {} bad", bad.len());
+    assert!(bad.is_empty(), "POWER_SEED={seed}: {bad:#?}");
+}
+
+#[test]
+fn a_sync_that_is_forgotten_would_be_noticed() {
+    let Some(history) = recorded() else { return };
+    let (seed, mut rng) = seeded();
+    let forgotten: [(&str, Deaf); 8] = [
+        ("journal files", |path| path.extension().is_some_and(|end| end == "journal")),
+        ("new journal files", |path| is_new(path, "journal")),
+        ("the journal's directory", |path| path.ends_with("data/journal")),
+        ("the data directory", |path| path.ends_with("data")),
+        ("the directory above it", |path| path.ends_with("wiki/team")),
+        ("the directory that was there", |path| path == Path::new("")),
+        ("the format", |path| path.ends_with("data/format.tmp")),
+        ("checkpoints", |path| is_new(path, "checkpoints")),
+    ];
+    for (what, deaf) in forgotten {
+        let moments = history.moments_after_forgotten(deaf, 300, &mut rng);
+        let tally = draw(history, &moments, deaf, &mut rng, 1);
+        println!("without the syncs of {what}, image {} was bad", tally.images);
+        assert!(!tally.bad.is_empty(), "POWER_SEED={seed}: nobody needs the syncs of {what}");
+    }
+}
+
+/// Whether a file is one that gets its name when it is whole.
+fn is_new(path: &Path, dir: &str) -> bool {
+    path.extension().is_some_and(|end| end == "tmp")
+        && path.parent().is_some_and(|parent| parent.ends_with(dir))
 }

@@ -11,11 +11,14 @@ use tempfile::TempDir;
 use super::disk::Disk;
 use super::image::Drawing;
 use super::trace::{self, Call, Event};
-use super::workload::{Acked, After, PLACE, Run};
+use super::workload::{Acked, After, PLACE, RUNS};
 
 const STRACE: &str = "/usr/bin/strace";
 /// Tells the child what to do; see `child`.
 pub const TASK: &str = "POWER_TASK";
+
+/// Files and directories whose syncs do nothing, as if the store had forgotten them.
+pub type Deaf = fn(&Path) -> bool;
 
 /// Everything that happened to a directory, over several starts of the process.
 pub struct History {
@@ -28,24 +31,21 @@ pub struct History {
     pub events: Vec<Event>,
     /// Line on which each run begins, and the number of lines at the end.
     pub starts: Vec<usize>,
-    /// Files and directories whose syncs do nothing, as if the store had forgotten them.
-    pub deaf: fn(&Path) -> bool,
 }
 
 impl History {
-    /// Traces `runs` in the directory `work`, in which `acked` was said before. `None` when
+    /// Traces these of `RUNS` in the directory `work`, in which `acked` was said before. `None` when
     /// nothing can be traced here.
-    pub fn record(work: &TempDir, acked: Acked, runs: &[Run]) -> Option<Self> {
+    pub fn record(work: &TempDir, acked: Acked, runs: &[usize]) -> Option<Self> {
         let mut history = Self {
             base: Disk::load(work.path()),
             root: work.path().to_owned(),
             acked,
             events: Vec::new(),
             starts: vec![0],
-            deaf: |_| false,
         };
-        for (index, run) in runs.iter().enumerate() {
-            let log = trace_run(work.path(), index, *run)?;
+        for run in runs {
+            let log = trace_run(work.path(), *run)?;
             let first = history.lines();
             let (events, lines) = trace::read(&log, work.path(), first);
             history.events.extend(events);
@@ -60,13 +60,23 @@ impl History {
         *self.starts.last().unwrap()
     }
 
+    /// The run to which a line belongs.
+    pub fn run(&self, line: usize) -> usize {
+        let runs = &self.starts[..self.starts.len() - 1];
+        runs.iter().rposition(|start| *start <= line).unwrap_or(0)
+    }
+
     /// Fails unless the model of the disk, with everything written, is the real directory.
     fn compare(&self, work: &Path) {
         let copy = scratch();
-        self.walk(&[usize::MAX], |disk, _, _| {
-            Drawing::everything().write(disk, copy.path());
-            true
-        });
+        self.walk(
+            &[usize::MAX],
+            |_| false,
+            |disk, _, _| {
+                Drawing::everything().write(disk, copy.path());
+                true
+            },
+        );
         let (model, real) = (files(copy.path()), files(work));
         let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<_> {
             files.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect()
@@ -95,15 +105,21 @@ impl History {
         moments
     }
 
-    /// Moments soon after a sync that is forgotten.
-    pub fn moments_after_forgotten(&self, count: usize, rng: &mut StdRng) -> Vec<usize> {
+    /// Moments after a sync that is forgotten, half of them soon after.
+    pub fn moments_after_forgotten(
+        &self,
+        deaf: Deaf,
+        count: usize,
+        rng: &mut StdRng,
+    ) -> Vec<usize> {
         let forgotten: Vec<_> =
-            self.events.iter().filter(|event| self.is_forgotten(&event.call)).collect();
-        assert!(!forgotten.is_empty(), "no such sync");
+            self.events.iter().filter(|event| self.is_forgotten(&event.call, deaf)).collect();
+        assert!(!forgotten.is_empty(), "there is no such sync");
         let mut moments: Vec<_> = (0..count)
             .map(|_| {
                 let event = forgotten[rng.random_range(0..forgotten.len())];
-                (event.end + rng.random_range(0..200)).min(self.lines())
+                let soon = if rng.random() { 200 } else { self.lines() };
+                rng.random_range(event.end..self.lines().min(event.end + soon))
             })
             .collect();
         moments.sort_unstable();
@@ -112,7 +128,12 @@ impl History {
 
     /// Replays the log and stops behind each of the sorted lines, until `at` says that it is
     /// enough.
-    pub fn walk(&self, moments: &[usize], mut at: impl FnMut(&Disk, &Acked, usize) -> bool) {
+    pub fn walk(
+        &self,
+        moments: &[usize],
+        deaf: Deaf,
+        mut at: impl FnMut(&Disk, &Acked, usize) -> bool,
+    ) {
         let mut disk = self.base.clone();
         let mut acked = self.acked.clone();
         let mut ends: Vec<&Event> =
@@ -135,7 +156,7 @@ impl History {
                     }
                     _ => {
                         let event = ended.next().unwrap();
-                        if !self.is_forgotten(&event.call) {
+                        if !self.is_forgotten(&event.call, deaf) {
                             disk.end(event);
                         }
                     }
@@ -147,16 +168,17 @@ impl History {
         }
     }
 
-    pub fn is_forgotten(&self, call: &Call) -> bool {
+    fn is_forgotten(&self, call: &Call, deaf: Deaf) -> bool {
         match call {
-            Call::Sync { path } => path.strip_prefix(&self.root).is_ok_and(self.deaf),
+            Call::Sync { path } => path.strip_prefix(&self.root).is_ok_and(deaf),
             _ => false,
         }
     }
 }
 
 /// Runs the child under strace; its log.
-fn trace_run(work: &Path, index: usize, run: Run) -> Option<String> {
+fn trace_run(work: &Path, number: usize) -> Option<String> {
+    let run = RUNS[number];
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(STRACE);
     command.args(["-f", "-y", "-xx", "-s", "33554432", "-e", trace::CALLS]);
@@ -168,7 +190,7 @@ fn trace_run(work: &Path, index: usize, run: Run) -> Option<String> {
         .arg(log.path())
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(TASK, format!("{index}"))
+        .env(TASK, number.to_string())
         .env("POWER_DIR", work.join(PLACE))
         .stdin(Stdio::null())
         .output()

@@ -52,6 +52,24 @@ pub enum After {
 /// Where the store is, below the directory that is traced: in directories that it has to make.
 pub const PLACE: &str = "wiki/team/data";
 
+/// What the process does, one start after the other.
+pub const RUNS: [Run; 7] = [
+    run(Before::Nothing, 50, After::Close),
+    run(Before::Nothing, 50, After::Killed(70)),
+    // What was killed had not synced what this one finds.
+    run(Before::Nothing, 0, After::Idle),
+    Run { crowded: true, ..run(Before::Nothing, 40, After::Leave) },
+    run(Before::Damage, 30, After::Leave),
+    run(Before::Remove, 30, After::Killed(40)),
+    run(Before::Nothing, 5, After::Close),
+];
+/// The first run without a usable database.
+pub const FIRST_DAMAGED: usize = 4;
+
+const fn run(before: Before, count: u64, after: After) -> Run {
+    Run { before, count, after, crowded: false }
+}
+
 pub fn power_options() -> Options {
     // Checkpoints and new segments come often, so that they are hit as well.
     Options { checkpoint_bytes: 192 << 10, segment_bytes: 128 << 10, ..options() }
