@@ -207,7 +207,7 @@ fn a_sync_that_is_forgotten_would_be_noticed() {
         ("checkpoints", |path| is_new(path, "checkpoints")),
     ];
     for (what, deaf) in forgotten {
-        let moments = history.moments_after_forgotten(deaf, 300, &mut rng);
+        let moments = history.moments_after_forgotten(deaf, 160, &mut rng);
         let tally = draw(history, &moments, deaf, &mut rng, 1);
         println!("without the syncs of {what}, image {} was bad", tally.images);
         assert!(!tally.bad.is_empty(), "POWER_SEED={seed}: nobody needs the syncs of {what}");

@@ -48,10 +48,9 @@ impl History {
             let log = trace_run(work.path(), *run)?;
             let first = history.lines();
             let (events, lines) = trace::read(&log, work.path(), first);
-            history.events.extend(events);
             history.starts.push(first + lines);
+            history.add(events, work.path());
         }
-        history.compare(work.path());
         Some(history)
     }
 
@@ -66,8 +65,38 @@ impl History {
         runs.iter().rposition(|start| *start <= line).unwrap_or(0)
     }
 
-    /// Fails unless the model of the disk, with everything written, is the real directory.
-    fn compare(&self, work: &Path) {
+    /// Adds what was logged until the directory was as it is in `work` now. Of the calls that were
+    /// cut off by a kill, those are kept with which the model of the disk is the real directory.
+    fn add(&mut self, events: Vec<Event>, work: &Path) {
+        let real = files(work);
+        let unsure = events.iter().filter(|event| event.unsure).count();
+        let before = self.events.len();
+        self.events.extend(events);
+        let mut why = None;
+        for choice in 0..1_u32 << unsure.min(8) {
+            let mut number = 0;
+            let mut skipped = Vec::new();
+            for index in (before..self.events.len()).rev() {
+                if self.events[index].unsure {
+                    if choice >> number & 1 == 1 {
+                        skipped.push((index, self.events.remove(index)));
+                    }
+                    number += 1;
+                }
+            }
+            match self.differs(&real) {
+                None => return,
+                Some(difference) => drop(why.get_or_insert(difference)),
+            }
+            for (index, event) in skipped.into_iter().rev() {
+                self.events.insert(index, event);
+            }
+        }
+        panic!("the log does not explain the directory ({unsure} calls cut off): {why:?}");
+    }
+
+    /// How the model of the disk, with everything written, is not the real directory.
+    fn differs(&self, real: &[(PathBuf, Vec<u8>)]) -> Option<String> {
         let copy = scratch();
         self.walk(
             &[usize::MAX],
@@ -77,12 +106,12 @@ impl History {
                 true
             },
         );
-        let (model, real) = (files(copy.path()), files(work));
-        let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<_> {
-            files.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect()
+        let model = files(copy.path());
+        let only = |some: &[(PathBuf, Vec<u8>)], other: &[(PathBuf, Vec<u8>)]| -> Vec<_> {
+            let differ = some.iter().filter(|file| !other.contains(file));
+            differ.map(|(path, bytes)| format!("{} ({})", path.display(), bytes.len())).collect()
         };
-        assert_eq!(names(&model), names(&real), "the log does not explain the directory");
-        assert!(model == real, "the log does not explain what is in the files");
+        (model != real).then(|| format!("{:?}, not {:?}", only(&model, real), only(real, &model)))
     }
 
     /// Moments at which the power may fail. Half of them are beside a call that concerns names,

@@ -20,6 +20,8 @@ pub struct Event {
     pub start: usize,
     /// `usize::MAX` when the process was gone before it ended.
     pub end: usize,
+    /// The process was killed meanwhile, and the call may have done nothing.
+    pub unsure: bool,
     pub call: Call,
 }
 
@@ -110,12 +112,12 @@ pub fn read(log: &str, root: &Path, first: usize) -> (Vec<Event>, usize) {
             (at, text.to_owned())
         };
         if let Some(call) = parse(&whole, root, &mut places) {
-            events.push(Event { start, end: at, call });
+            events.push(Event { start, end: at, unsure: whole.ends_with("= ?"), call });
         }
     }
     for (start, text) in begun.into_values() {
         if let Some(call) = parse(&format!("{text}) = ?"), root, &mut places) {
-            events.push(Event { start, end: usize::MAX, call });
+            events.push(Event { start, end: usize::MAX, unsure: true, call });
         }
     }
     events.sort_by_key(|event| event.start);
