@@ -70,6 +70,24 @@ pub struct Renamed {
     pub names: Vec<(Node, String, Option<Node>)>,
 }
 
+impl File {
+    /// Up to where the file has space of its own, in which there are zeros until it is written.
+    /// Never more than its length may be.
+    pub fn reserved(&self) -> usize {
+        let mut length = self.durable.len() as u64;
+        let mut reserved = length;
+        for pending in &self.pending {
+            length = pending.change.length(length);
+            match pending.change {
+                Change::Reserve(least) => reserved = reserved.max(least),
+                Change::Length(cut) => reserved = reserved.min(cut),
+                Change::Write { .. } => {}
+            }
+        }
+        reserved.min(length) as usize
+    }
+}
+
 impl Change {
     /// The length of a file of `length` bytes after this.
     pub fn length(&self, length: u64) -> u64 {

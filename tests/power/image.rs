@@ -33,6 +33,9 @@ enum Luck {
     Any(u32),
     /// The length was kept and the bytes were not. For names: everything.
     LengthOnly,
+    /// The same, and where the file grew there is what the disk had there before, as on file
+    /// systems that write lengths ahead of data.
+    Junk,
 }
 
 impl Luck {
@@ -41,7 +44,8 @@ impl Luck {
             0 => Self::Nothing,
             1 => Self::Everything,
             2 | 3 => Self::Beginning,
-            4 => Self::LengthOnly,
+            4 if rng.random() => Self::LengthOnly,
+            4 => Self::Junk,
             5 => Self::Any(90),
             6 => Self::Any(10),
             _ => Self::Any(50),
@@ -52,7 +56,7 @@ impl Luck {
     fn of(self, count: usize, rng: &mut StdRng) -> usize {
         match self {
             Self::Nothing => 0,
-            Self::Everything | Self::LengthOnly => count,
+            Self::Everything | Self::LengthOnly | Self::Junk => count,
             Self::Beginning => rng.random_range(0..=count),
             Self::Any(percent) if rng.random_ratio(percent, 100) => count,
             Self::Any(_) if rng.random() => 0,
@@ -111,7 +115,11 @@ impl Drawing {
                 }
                 Kind::File(file) => {
                     let luck = self.files.unwrap_or_else(|| Luck::draw(rng));
-                    fs::write(&path, self.bytes(file, luck, rng)).unwrap();
+                    let mut bytes = self.bytes(file, luck, rng);
+                    if matches!(luck, Luck::Junk) {
+                        spoil(&mut bytes[file.reserved()..], disk, rng);
+                    }
+                    fs::write(&path, bytes).unwrap();
                 }
             }
         }
@@ -138,7 +146,7 @@ impl Drawing {
             for sector in from / self.grain..to.div_ceil(self.grain) {
                 let seen = *sectors.entry(sector).or_insert_with(|| match luck {
                     Luck::Any(_) => luck.of(count, rng),
-                    Luck::LengthOnly => 0,
+                    Luck::LengthOnly | Luck::Junk => 0,
                     // The last write that is seen was torn.
                     Luck::Beginning if seen > 0 && rng.random() => seen - 1,
                     _ => seen,
@@ -151,5 +159,27 @@ impl Drawing {
         }
         bytes.truncate(lengths[seen] as usize);
         bytes
+    }
+}
+
+/// Fills `bytes` with some of what is in another file.
+fn spoil(bytes: &mut [u8], disk: &Disk, rng: &mut StdRng) {
+    let old: Vec<&[u8]> = disk
+        .nodes
+        .iter()
+        .filter_map(|node| match node {
+            Kind::File(file) if !file.durable.is_empty() => Some(&file.durable[..]),
+            _ => None,
+        })
+        .collect();
+    if old.is_empty() {
+        return;
+    }
+    for part in bytes.chunks_mut(4096) {
+        let source = old[rng.random_range(0..old.len())];
+        let pages = source.chunks(4096).count();
+        let page = source.chunks(4096).nth(rng.random_range(0..pages)).unwrap();
+        let count = part.len().min(page.len());
+        part[..count].copy_from_slice(&page[..count]);
     }
 }
