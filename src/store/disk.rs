@@ -59,17 +59,22 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Creates a directory, for the eyes of this user only, and makes its name durable.
+/// Creates a directory and those above it that are missing, for the eyes of this user only, and
+/// makes their names durable.
 pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
+    let dir = std::path::absolute(dir)?;
+    let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.is_dir()).collect();
+    let found = missing.last().map_or(Some(&*dir), |top| top.parent());
+    if let Some(Err(error)) = found.and_then(Path::parent).map(sync_dir) {
+        // A process that was killed may have made it and not come to this. Usually it is there
+        // since long, and its parent need not even be ours to read.
+        log::debug!("store: the directory around {} is not synced: {error}", dir.display());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    sync_dir(dir)?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
+    for made in missing.into_iter().rev() {
+        DirBuilder::new().mode(0o700).create(made)?;
+        made.parent().map_or(Ok(()), sync_dir)?;
     }
+    Ok(())
 }
 
 /// Writes a small file so that after a crash it is there whole or not at all.

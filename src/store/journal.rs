@@ -50,6 +50,8 @@ impl From<io::Error> for NoRoom {
 /// The writing end. One thread has it.
 pub(super) struct Journal {
     dir: PathBuf,
+    /// The directory, open: syncing it must be possible when no other file can be opened.
+    folder: File,
     store: u64,
     segment_bytes: u64,
     file: File,
@@ -67,6 +69,7 @@ impl Journal {
     pub fn create(dir: &Path, store: u64) -> Result<(), StoreError> {
         disk::create_dir(dir)?;
         new_segment(dir, store, 0, 0)?;
+        disk::sync_dir(dir)?;
         Ok(())
     }
 
@@ -90,6 +93,7 @@ impl Journal {
         let allocated = file.metadata()?.len();
         Ok(Self {
             dir: dir.to_owned(),
+            folder: File::open(dir)?,
             store,
             segment_bytes,
             file,
@@ -153,27 +157,17 @@ impl Journal {
     }
 
     /// Begins a new segment at the end, which must be synced.
+    ///
+    /// When this cannot be done, writing goes on in the old file; so nothing may fail between the
+    /// new file's name and the sync of that name, or what the old file gets from now on would be
+    /// hidden behind an empty new one that comes back after a power loss. Hence the handles: the
+    /// directory's is there beforehand, and the file's is not opened again.
     pub fn roll(&mut self) -> Result<(), NoRoom> {
         if self.end == self.start() {
             return Ok(());
         }
-        let made = new_segment(&self.dir, self.store, self.end, self.prev).and_then(|segment| {
-            let file = OpenOptions::new().read(true).write(true).open(&segment.path)?;
-            Ok((segment, file))
-        });
-        let (segment, file) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                // Writing goes on in the old file, and what it gets from now on would be hidden
-                // behind an empty new one.
-                match std::fs::remove_file(segment_path(&self.dir, self.end)) {
-                    Err(left) if left.kind() != io::ErrorKind::NotFound => {
-                        return Err(NoRoom::Broken(left));
-                    }
-                    _ => return Err(error.into()),
-                }
-            }
-        };
+        let (segment, file) = new_segment(&self.dir, self.store, self.end, self.prev)?;
+        self.folder.sync_all().map_err(NoRoom::Broken)?;
         // The zeros behind the last record are given back; that this is not synced is harmless.
         let used = self.used();
         if let Err(error) = self.file.set_len(used) {
@@ -200,24 +194,39 @@ impl Journal {
 
     /// Removes the segments that end at or before `position`. Only for what a checkpoint covers.
     pub fn cut(&mut self, position: u64) -> io::Result<()> {
-        let mut removed = false;
         while self.segments.len() > 1 && self.segments[1].start <= position {
             std::fs::remove_file(&self.segments[0].path)?;
             self.segments.remove(0);
-            removed = true;
+            // One by one: a power loss must not leave a hole in the middle.
+            self.folder.sync_all()?;
         }
-        if removed { disk::sync_dir(&self.dir) } else { Ok(()) }
+        Ok(())
     }
+}
+
+/// Makes durable what is in the files and which files there are. A process that was killed left
+/// records that a start reads and builds upon, though only the kernel had them so far.
+pub(super) fn settle(dir: &Path, segments: &[Segment], disk: &dyn Disk) -> io::Result<()> {
+    for segment in segments {
+        disk.sync(Synced::Journal, &File::open(&segment.path)?)?;
+    }
+    disk::sync_dir(dir)
 }
 
 fn segment_path(dir: &Path, start: u64) -> PathBuf {
     dir.join(format!("{start:016x}{SUFFIX}"))
 }
 
-fn new_segment(dir: &Path, store: u64, start: u64, prev: u32) -> io::Result<Segment> {
+/// Makes a segment file, whole and open, under its name. The name is not synced yet.
+fn new_segment(dir: &Path, store: u64, start: u64, prev: u32) -> io::Result<(Segment, File)> {
     let path = segment_path(dir, start);
-    disk::write_whole(&path, &header_bytes(store, start, prev))?;
-    Ok(Segment { path, start, prev })
+    let temporary = path.with_extension("tmp");
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
+    file.write_all_at(&header_bytes(store, start, prev), 0)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, &path)?;
+    Ok((Segment { path, start, prev }, file))
 }
 
 fn header_bytes(store: u64, start: u64, prev: u32) -> Vec<u8> {

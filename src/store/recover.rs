@@ -17,7 +17,7 @@ use super::codec;
 use super::disk::{self, Disk};
 use super::journal::record::Kind;
 use super::journal::scan::{self, End, Passed, Segment};
-use super::journal::{HEADER, Journal};
+use super::journal::{self, HEADER, Journal};
 use super::kv::{self, Kv, space};
 use super::migrate::{self, FORMAT, Format};
 use super::pages::{self, Page, Pages};
@@ -117,6 +117,7 @@ fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recove
             journal_dir.display()
         )));
     }
+    journal::settle(&journal_dir, &segments, &**disk)?;
     let opening = Opening { dir, options, disk, store: format.store, segments };
     let (started, repaired) = opening.start()?;
     let newest = checkpoint::candidates(dir)?.into_iter().next();

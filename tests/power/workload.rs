@@ -1,0 +1,333 @@
+//! What the traced process writes, what it says about it, and whether a store holds that.
+//!
+//! Everything written can be computed from its name, so that a check needs to know only which
+//! things were acknowledged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+
+use halley::page::{PageId, Revision};
+use halley::store::{Change, Expect, LogEntry, Options, Store, StoreError, Table};
+
+use crate::store_support::{noise, options, read_all};
+
+/// Two tasks share a page, so that groups have more than one author.
+const TASKS: u64 = 4;
+
+/// What one start of the process does.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub before: Before,
+    /// How often each task writes.
+    pub count: u64,
+    pub after: After,
+    /// The process has no file descriptors left but one.
+    pub crowded: bool,
+}
+
+/// What happens to the directory before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// The database is overwritten, so that it must be built anew.
+    Damage,
+    /// The database is taken away.
+    Remove,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// By closing the store.
+    Close,
+    /// At once.
+    Leave,
+    /// At once, after nothing was written for a while.
+    Idle,
+    /// Killed when a thread asks for its so manieth sync.
+    Killed(u32),
+}
+
+/// Where the store is, below the directory that is traced: in directories that it has to make.
+pub const PLACE: &str = "wiki/team/data";
+
+/// What the process does, one start after the other.
+pub const RUNS: [Run; 7] = [
+    run(Before::Nothing, 50, After::Close),
+    run(Before::Nothing, 50, After::Killed(70)),
+    // What was killed had not synced what this one finds.
+    run(Before::Nothing, 0, After::Idle),
+    Run { crowded: true, ..run(Before::Nothing, 40, After::Leave) },
+    run(Before::Damage, 30, After::Leave),
+    run(Before::Remove, 30, After::Killed(40)),
+    run(Before::Nothing, 5, After::Close),
+];
+/// The first run without a usable database.
+pub const FIRST_DAMAGED: usize = 4;
+
+const fn run(before: Before, count: u64, after: After) -> Run {
+    Run { before, count, after, crowded: false }
+}
+
+pub fn power_options() -> Options {
+    // Checkpoints and new segments come often, so that they are hit as well.
+    Options { checkpoint_bytes: 192 << 10, segment_bytes: 128 << 10, ..options() }
+}
+
+/// Opens the store in `dir` and writes.
+pub async fn work(dir: &Path, run: Run) {
+    match run.before {
+        Before::Nothing => {}
+        Before::Damage => {
+            use std::os::unix::fs::FileExt as _;
+            let file = std::fs::File::options().write(true).open(dir.join("sled/db")).unwrap();
+            file.write_all_at(&[0x5a; 600 << 10], 0).unwrap();
+            file.sync_all().unwrap();
+        }
+        Before::Remove => std::fs::remove_dir_all(dir.join("sled")).unwrap(),
+    }
+    let store = Store::open(dir, power_options()).unwrap();
+    if run.crowded {
+        leave_descriptors(1);
+    }
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move { write(&store, task, run.count).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    match run.after {
+        After::Close => store.close().unwrap(),
+        After::Idle => {
+            // The store writes down how far it is when nothing comes for half a second.
+            tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+            std::process::exit(0);
+        }
+        After::Leave | After::Killed(_) => std::process::exit(0),
+    }
+}
+
+/// Lets this process open only so many files more.
+fn leave_descriptors(count: u64) {
+    use std::os::fd::AsRawFd as _;
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let mut limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limits.current = Some(next + count);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
+}
+
+async fn write(store: &Store, task: u64, count: u64) {
+    let page = PageId(1 + task / 2);
+    let start = store.head(page).unwrap().map_or(0, |head| head.revision.0);
+    let mut key = None;
+    for number in 0..count {
+        let entries: Vec<_> = (0..=number % 3)
+            .map(|part| entry(&format!("op-{task}-{start}-{number}-{part}")))
+            .collect();
+        let last = entries.last().map(|entry| entry.op.clone()).unwrap();
+        let revision = match store.append(page, entries).await {
+            Err(StoreError::Crowded) => continue,
+            appended => appended.unwrap(),
+        };
+        say(&format!("append {page} {revision} {last}"));
+        if number % 4 == 0 {
+            let change = |table| Change {
+                table,
+                key: format!("pair {task}").into_bytes(),
+                expect: Expect::Anything,
+                value: Some(value(revision.0)),
+            };
+            let both = vec![change(Table::Names), change(Table::Meta)];
+            if changed(store, both).await {
+                say(&format!("pair {task} {revision} -"));
+            }
+        }
+        if number % 7 == 3 {
+            set(store, task, revision.0, true).await;
+            if let Some(old) = key.replace(revision.0) {
+                set(store, task, old, false).await;
+            }
+        }
+        if number % 11 == 5 {
+            store.save_snapshot(page, revision, noise(revision.0, 30_000)).await.unwrap();
+        }
+        if task == 0 && number == count / 2 {
+            // Refused when there are too few file descriptors.
+            let _ = store.checkpoint().await;
+        }
+    }
+}
+
+async fn set(store: &Store, task: u64, number: u64, there: bool) {
+    let change = Change {
+        table: Table::Pages,
+        key: key_name(task, number),
+        expect: Expect::Anything,
+        value: there.then(|| value(number)),
+    };
+    if !there {
+        say(&format!("removing {task} {number} -"));
+    }
+    if changed(store, vec![change]).await {
+        say(&format!("{} {task} {number} -", if there { "there" } else { "gone" }));
+    }
+}
+
+async fn changed(store: &Store, changes: Vec<Change>) -> bool {
+    match store.change(changes).await {
+        Err(StoreError::Crowded) => false,
+        changed => changed.unwrap(),
+    }
+}
+
+fn key_name(task: u64, number: u64) -> Vec<u8> {
+    format!("key {task} {number:016}").into_bytes()
+}
+
+fn value(number: u64) -> Vec<u8> {
+    let mut value = format!("{number:016}").into_bytes();
+    value.extend(noise(number, if number.is_multiple_of(5) { 9_000 } else { 80 }));
+    value
+}
+
+fn entry(op: &str) -> LogEntry {
+    let seed = op.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let size = match seed % 29 {
+        0 => 9_000,
+        1 => 3_000,
+        _ => 60,
+    };
+    let author = format!("g{}", seed % 5);
+    LogEntry { at_ms: seed % 1_000_000, author, op: op.into(), update: noise(seed, size) }
+}
+
+/// One line in one write, so that the log shows when it left.
+fn say(what: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("ack {what} ;\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What the process has said so far.
+#[derive(Clone, Default)]
+pub struct Acked {
+    /// Op by page and revision.
+    appends: HashMap<(u64, u64), String>,
+    /// Last revision by page.
+    heads: BTreeMap<u64, u64>,
+    /// Last number by task.
+    pairs: HashMap<u64, u64>,
+    /// Whether a key must be there (`None`: it is being removed), by task and number.
+    keys: HashMap<(u64, u64), Option<bool>>,
+    pub count: u64,
+}
+
+impl Acked {
+    pub fn hear(&mut self, text: &str) {
+        for line in text.lines() {
+            // The test harness may have written something before.
+            let Some(at) = line.find("ack ") else { continue };
+            let words: Vec<&str> = line[at..].split(' ').collect();
+            let [_, kind, first, second, rest, ";"] = words[..] else { continue };
+            let (first, second) = (first.parse().unwrap(), second.parse().unwrap());
+            self.count += 1;
+            match kind {
+                "append" => {
+                    self.appends.insert((first, second), rest.to_owned());
+                    let head = self.heads.entry(first).or_default();
+                    *head = second.max(*head);
+                }
+                "pair" => drop(self.pairs.insert(first, second)),
+                "there" => drop(self.keys.insert((first, second), Some(true))),
+                "removing" => drop(self.keys.insert((first, second), None)),
+                "gone" => drop(self.keys.insert((first, second), Some(false))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Says what is wrong with a store; nothing is missing in it, and nothing is different.
+    pub fn check(&self, store: &Store) -> Result<(), String> {
+        self.check_logs(store)?;
+        self.check_records(store).map_err(|error| error.to_string())?
+    }
+
+    fn check_logs(&self, store: &Store) -> Result<(), String> {
+        for page in 1..=TASKS.div_ceil(2) {
+            let log = read_all(store, page, 1 << 20);
+            let head = *self.heads.get(&page).unwrap_or(&0);
+            if (log.len() as u64) < head {
+                return Err(format!("page {page} has {} of {head} revisions", log.len()));
+            }
+            if let Some(odd) = log.iter().find(|found| **found != entry(&found.op)) {
+                return Err(format!("{} of page {page} is not what was written", odd.op));
+            }
+            for ((_, revision), op) in self.appends.iter().filter(|((at, _), _)| *at == page) {
+                let found = &log[*revision as usize - 1].op;
+                if found != op {
+                    return Err(format!("revision {revision} of page {page}: {found}, not {op}"));
+                }
+            }
+            let last = Revision(u64::MAX);
+            match store.snapshot_at(PageId(page), last).map_err(|error| error.to_string())? {
+                Some((revision, state)) if state != noise(revision.0, 30_000) => {
+                    return Err(format!("snapshot {revision} of page {page} is different"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_records(&self, store: &Store) -> Result<Result<(), String>, StoreError> {
+        for task in 0..TASKS {
+            let key = format!("pair {task}").into_bytes();
+            let (one, two) = (store.get(Table::Names, &key)?, store.get(Table::Meta, &key)?);
+            let number = one.as_deref().map_or(Some(0), number_of);
+            let least = *self.pairs.get(&task).unwrap_or(&0);
+            if one != two || number.is_none_or(|number| number < least) {
+                return Ok(Err(format!("pair {task} is {number:?}, should be {least}")));
+            }
+        }
+        for ((task, number), there) in &self.keys {
+            let found = store.get(Table::Pages, &key_name(*task, *number))?.is_some();
+            if there.is_some_and(|there| there != found) {
+                return Ok(Err(format!("key {task} {number}: {found}, should be {there:?}")));
+            }
+        }
+        for (key, found) in store.list(Table::Pages, b"key ", None, usize::MAX)? {
+            if number_of(&found).is_none() {
+                return Ok(Err(format!("{} is different", String::from_utf8_lossy(&key))));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// The number in a value, if the rest of the value fits to it.
+fn number_of(found: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(found.get(..16)?).ok()?.parse().ok()?;
+    (value(number) == found).then_some(number)
+}
+
+/// Writes a little more into an opened image, as the next day does.
+pub async fn go_on(store: &Store, acked: &mut Acked) {
+    let page = PageId(1);
+    let op = format!("op-later-{}", store.head(page).unwrap().map_or(0, |head| head.revision.0));
+    let revision = store.append(page, vec![entry(&op)]).await.unwrap();
+    acked.hear(&format!("ack append {page} {revision} {op} ;"));
+    let change = Change {
+        table: Table::Pages,
+        key: key_name(9, revision.0),
+        expect: Expect::Anything,
+        value: Some(value(revision.0)),
+    };
+    assert!(store.change(vec![change]).await.unwrap());
+    acked.hear(&format!("ack there 9 {revision} - ;"));
+    // Whatever was repaired is written out by then.
+    store.checkpoint().await.unwrap();
+}
