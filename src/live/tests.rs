@@ -174,3 +174,23 @@ async fn a_form_that_is_sent_by_two_clicks_is_merged_once() {
     assert_eq!(revisions.len(), 1);
     assert_eq!(bench.text().await.1, "new\na\nsomething else\n");
 }
+
+#[tokio::test]
+async fn an_operation_id_that_comes_with_another_edit_does_not_call_it_saved() {
+    let bench = Bench::new().await;
+    let room = bench.room().await;
+    let edit = async |text: &str| {
+        let client = room.issue_client(&bench.who).await.expect("an id");
+        Document::new().merge("", text, client).expect("an edit").update
+    };
+    let (one, other) = (edit("first ").await, edit("second ").await);
+    let send = async |update: &[u8]| {
+        bench.live.update(bench.page, &bench.who, "op", update.to_vec()).await.expect("saved")
+    };
+    let first = send(&one).await;
+    assert_eq!(send(&one).await, first, "the same again");
+    let second = send(&other).await;
+    assert!(second > first);
+    let (_, text) = bench.text().await;
+    assert!(text.contains("first ") && text.contains("second "), "{text}");
+}
