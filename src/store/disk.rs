@@ -64,12 +64,22 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    if dir.exists() {
+        let why = format!("{} is a file, and a directory is needed", dir.display());
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| said(error, &format!("{} cannot be made", dir.display())))?;
     sync_dir(dir)?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         _ => Ok(()),
     }
+}
+
+/// An error with a sentence for whoever reads it. Its kind stays, since that is looked at.
+fn said(error: io::Error, sentence: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{sentence}: {error}"))
 }
 
 /// Writes a small file so that after a crash it is there whole or not at all.
@@ -118,7 +128,10 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .write(true)
         .create(true)
         .truncate(false)
-        .open(dir.join("lock"))?;
+        .open(dir.join("lock"))
+        .map_err(|error| {
+            said(error, "the user who runs this program must be able to write there, and cannot")
+        })?;
     if file.try_lock_exclusive()? { Ok(file) } else { Err(StoreError::Locked) }
 }
 
