@@ -206,6 +206,8 @@ fn a_setting_that_is_wrong_is_named() {
         ("HALLEY_PUBLIC_ORIGIN", "wiki", "public_origin"),
         ("HALLEY_TRUSTED_PROXY", "[\"here\"]", "trusted_proxy"),
         ("ROCKET_PORT", "99999", "port"),
+        ("ROCKET_TLS", "{certs=\"a\",key=\"b\"}", "tls"),
+        ("HALLEY_OVERRIDES", "nowhere", "overrides"),
     ] {
         let (success, said) = run(dir.path(), &["--port", "0"], &[(name, value)]);
         assert!(!success && said.contains(words), "{name}: {said}");
@@ -216,6 +218,19 @@ fn a_setting_that_is_wrong_is_named() {
     assert!(!success && said.contains("siet_name") && said.contains("Rocket.toml"), "{said}");
     let (success, said) = run(dir.path(), &["--prot", "0"], &[]);
     assert!(!success && said.contains("--prot"), "{said}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_explained() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(dir.path().join("file"), "mine").expect("written");
+    for (data, words) in
+        [("file", "is a file, and a directory is needed"), ("file/data", "cannot be made")]
+    {
+        let (success, said) = run(dir.path(), &["--port", "0", "--data", data], &[]);
+        assert!(!success && said.contains(data) && said.contains(words), "{said}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("file")).expect("reads"), b"mine");
 }
 
 #[test]
