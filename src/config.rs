@@ -59,7 +59,7 @@ pub struct Settings {
     /// Size of one journal file, 1 MiB to 1 GiB. 64 MiB.
     pub segment_bytes: ByteUnit,
     /// Directory with files that replace built-in ones: `templates/` and `static/` as in the
-    /// source. Read at start. `overrides` inside the data directory.
+    /// source. Read at start; must be there when set. `overrides` inside the data directory.
     pub overrides: Option<PathBuf>,
     /// Largest form, which is a page's text with every byte written as up to three. 4 MiB.
     pub form_bytes: ByteUnit,
@@ -175,6 +175,14 @@ impl Config {
     fn new(mut settings: Settings, rocket: Figment) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         settings.check(&mut problems);
+        if rocket.find_value("tls").is_ok() {
+            // It would be passed over, and what was meant to be secret sent in the clear.
+            problems.push(
+                "This program does not do TLS: remove the setting tls, and put a proxy with TLS \
+                 in front."
+                    .to_owned(),
+            );
+        }
         match rocket.extract::<rocket::Config>() {
             Ok(theirs) => {
                 settings.address.get_or_insert(theirs.address);
@@ -310,6 +318,10 @@ impl Settings {
         check(
             (1..=600).contains(&self.head_secs),
             "The setting head_secs must be between 1 and 600.",
+        );
+        check(
+            self.overrides.as_ref().is_none_or(|dir| dir.is_dir()),
+            "The setting overrides must name a directory that is there.",
         );
         check(self.grace_secs <= 2, "The setting grace_secs must be 0, 1 or 2.");
         if let Some(origin) = &self.public_origin {

@@ -54,6 +54,7 @@ pub mod hub;
 pub mod pages;
 pub mod presence;
 pub mod rate;
+mod repeats;
 mod room;
 mod rooms;
 pub mod stream;
@@ -182,6 +183,7 @@ struct Inner {
     holds: Arc<StreamCounter>,
     rates: RateLimiter,
     rooms: rooms::Rooms,
+    repeats: repeats::Repeats,
 }
 
 impl Live {
@@ -200,6 +202,7 @@ impl Live {
             holds: StreamCounter::new(settings.caps.for_holds()),
             rates: RateLimiter::default(),
             rooms: rooms::Rooms::default(),
+            repeats: repeats::Repeats::default(),
         });
         let live = Self { inner };
         live.start_sweeping();
@@ -415,11 +418,27 @@ impl Live {
         if text.len() > MAX_TEXT_BYTES {
             return Err(LiveError::PageFull);
         }
-        let base = self.text_at(id, base).await?.ok_or(LiveError::UnknownRevision)?;
+        let mark = repeats::mark(base, &text);
+        let _alone = self.inner.repeats.alone(id, &mark).await;
+        let old = self.text_at(id, base).await?.ok_or(LiveError::UnknownRevision)?;
         let room = self.room(id).await?;
         let (revision, now) = room.text()?;
         if *now == *text {
             return Ok(Merged { revision, conflicts: Vec::new() });
+        }
+        let (store, looked_for) = (self.inner.shared.store.clone(), mark.clone());
+        let (old, text, answered) = blocking(move || {
+            let sent = repeats::Sent { base, old: &old, text: &text };
+            let answered = if base == revision {
+                None
+            } else {
+                repeats::answered(&store, id, &sent, &looked_for, &now)?
+            };
+            Ok((old, text, answered))
+        })
+        .await?;
+        if let Some(merged) = answered {
+            return Ok(merged);
         }
         let client = room.issue_client(who).await?;
         // Merged against a copy, outside the page's task: whoever types meanwhile is not held
@@ -427,13 +446,13 @@ impl Live {
         let state = room.diff(None)?.2;
         let edit = blocking(move || {
             let copy = Document::from_state(&state)?;
-            copy.merge(&base, &text, client).map_err(LiveError::from)
+            copy.merge(&old, &text, client).map_err(LiveError::from)
         })
         .await?;
         if edit.update.is_empty() {
             return Ok(Merged { revision, conflicts: edit.conflicts });
         }
-        let op = format!("merge-{client}");
+        let op = format!("{mark}:{client}");
         let revision = room.submit(who.clone(), op, edit.update, true).await?;
         Ok(Merged { revision, conflicts: edit.conflicts })
     }

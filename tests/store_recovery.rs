@@ -173,6 +173,17 @@ async fn a_torn_last_record_is_dropped_at_every_byte() {
         fs::write(&path, bytes).unwrap();
         let store = open(torn.path());
         model.check(&store, &format!("cut at {cut} of {before}..{end}"));
+        let kept = fs::read_dir(torn.path().join("journal")).unwrap().flatten();
+        let kept = kept
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|e| e == "torn"));
+        // What is left out is still there for whoever knows better.
+        match (cut % 3, kept.map(|path| fs::read(path).unwrap())) {
+            (0 | 1, Some(kept)) => assert!(whole[before..cut].starts_with(&kept), "{cut}"),
+            (2, Some(kept)) => assert!(kept.ends_with(&whole[cut + 1..end]), "{cut}"),
+            (_, None) => assert!(cut == before || cut + 1 == end, "nothing kept of {cut}"),
+            _ => unreachable!(),
+        }
         let mut after = model.clone();
         after.append(&store, 1, vec![entry(9, 5)]).await;
         let again = copy(torn.path());

@@ -279,6 +279,8 @@ async fn a_put_says_what_it_starts_from() {
     check(&[("If-Match", &etag), ("If-None-Match", "*")], 400, "bad_request").await;
     check(&[("If-Match", &etag), ("Content-Type", "text/html")], 415, "wrong_type").await;
     check(&[("If-Match", &etag), ("Content-Type", "nonsense")], 415, "wrong_type").await;
+    let utf_16 = ("Content-Type", "text/markdown; charset=utf-16le");
+    check(&[("If-Match", &etag), utf_16], 415, "wrong_type").await;
     let absent = wiki.put("none", &[("If-Match", "\"1\"")], b"x").await;
     assert_eq!((absent.status, absent.error_code().as_str()), (412, "precondition_failed"));
     assert_eq!(wiki.get("/wiki/none").await.status, 404);

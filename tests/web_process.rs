@@ -134,6 +134,51 @@ fn a_body_that_does_not_arrive_in_time_is_answered_with_408() {
 }
 
 #[test]
+fn a_body_that_breaks_off_changes_nothing_wherever_it_breaks() {
+    const TEXT: &str = "a long and valued text\n";
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let halley = Halley::start(dir.path());
+    let send = |request: &str, breaks_off: bool| {
+        let mut stream = TcpStream::connect(&halley.address).expect("connects");
+        stream.set_read_timeout(Some(LIMIT)).expect("sets");
+        stream.write_all(request.as_bytes()).expect("sends");
+        if breaks_off {
+            stream.shutdown(std::net::Shutdown::Write).expect("shuts");
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("reads");
+        answer.get(9..12).unwrap_or_default().to_owned()
+    };
+    let page = "PUT /api/v1/pages/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                Content-Type: text/markdown\r\n";
+    let (length, chunked) =
+        (format!("Content-Length: {}\r\n\r\n", TEXT.len()), "Transfer-Encoding: chunked\r\n\r\n");
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    assert_eq!(send(&format!("{page}{length}{TEXT}"), false), "201");
+    let edit = format!("{page}If-Match: \"1\"\r\n");
+    // Rocket looks at the first 14 bytes of a body and forgets an error that it meets there.
+    for at in [0, 1, 5, 13, 14, 15, 22] {
+        let part = &TEXT[..at];
+        assert_eq!(send(&format!("{edit}{length}{part}"), true), "400", "{at} bytes");
+        let part = if at == 0 { String::new() } else { chunk(part) };
+        assert_eq!(send(&format!("{edit}{chunked}{part}"), true), "400", "{at} bytes in a chunk");
+    }
+    let form = "POST /edit/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60\r\n\r\n\
+                base=1&text=";
+    assert_eq!(send(form, true), "400");
+    // Neither a length nor chunks: there is no body, which is not the same as an empty text.
+    assert_eq!(send(&format!("{edit}\r\n"), false), "411");
+    assert!(halley.get("/raw/x").ends_with(TEXT));
+    // Whole ones pass, short and empty as they may be.
+    assert_eq!(send(&format!("{edit}{chunked}{}0\r\n\r\n", chunk("short")), false), "200");
+    assert!(halley.get("/raw/x").ends_with("\r\n\r\nshort"));
+    assert_eq!(send(&format!("{page}If-Match: *\r\n{chunked}0\r\n\r\n"), false), "200");
+    assert!(halley.get("/raw/x").ends_with("\r\n\r\n"));
+    assert_eq!(halley.end().0, Some(0));
+}
+
+#[test]
 fn a_second_process_on_the_same_data_is_refused_with_a_sentence() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let halley = Halley::start(dir.path());
@@ -161,6 +206,8 @@ fn a_setting_that_is_wrong_is_named() {
         ("HALLEY_PUBLIC_ORIGIN", "wiki", "public_origin"),
         ("HALLEY_TRUSTED_PROXY", "[\"here\"]", "trusted_proxy"),
         ("ROCKET_PORT", "99999", "port"),
+        ("ROCKET_TLS", "{certs=\"a\",key=\"b\"}", "tls"),
+        ("HALLEY_OVERRIDES", "nowhere", "overrides"),
     ] {
         let (success, said) = run(dir.path(), &["--port", "0"], &[(name, value)]);
         assert!(!success && said.contains(words), "{name}: {said}");
@@ -171,6 +218,19 @@ fn a_setting_that_is_wrong_is_named() {
     assert!(!success && said.contains("siet_name") && said.contains("Rocket.toml"), "{said}");
     let (success, said) = run(dir.path(), &["--prot", "0"], &[]);
     assert!(!success && said.contains("--prot"), "{said}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_explained() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(dir.path().join("file"), "mine").expect("written");
+    for (data, words) in
+        [("file", "is a file, and a directory is needed"), ("file/data", "cannot be made")]
+    {
+        let (success, said) = run(dir.path(), &["--port", "0", "--data", data], &[]);
+        assert!(!success && said.contains(data) && said.contains(words), "{said}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("file")).expect("reads"), b"mine");
 }
 
 #[test]

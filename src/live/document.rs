@@ -181,6 +181,17 @@ impl Document {
     }
 }
 
+/// Whether a merge of `yours`, made from `base`, need not be made again: `texts` are the page's
+/// before the first merge, after it and now. Its conflicts when some of what it inserted still
+/// stands; `None` when all has been taken out since, or when it only deleted, which may be
+/// repeated without harm.
+#[must_use]
+pub fn repeated_merge(base: &str, yours: &str, texts: (&str, &str, &str)) -> Option<Vec<Conflict>> {
+    let (before, after, now) = texts;
+    let stands = merge::still_stands(before, after, now);
+    stands.then(|| merge::merge(base, before, yours).conflicts)
+}
+
 fn broken() -> DocumentError {
     DocumentError::Apply("the document is broken".to_owned())
 }

@@ -120,3 +120,77 @@ async fn a_page_whose_task_has_ended_is_opened_anew_and_its_readers_resynchronis
     drop(room);
     bench.rest().await;
 }
+
+#[tokio::test]
+async fn a_text_that_is_sent_again_is_merged_once_whatever_was_written_meanwhile() {
+    let bench = Bench::new().await;
+    let base = bench.write("a\nb\nc\n").await;
+    let put = async |text: &str| {
+        let merged = bench.live.merge_text(bench.page, base, text.into(), &bench.who).await;
+        (merged.expect("merged"), bench.text().await.1)
+    };
+    let (first, _) = put("a\nNEW LINE\nb\nc\n").await;
+    bench.write("typed a\nNEW LINE\nb\nc\nend\n").await;
+    let (again, text) = put("a\nNEW LINE\nb\nc\n").await;
+    assert_eq!((again, &*text), (first, "typed a\nNEW LINE\nb\nc\nend\n"));
+    bench.write("typed a\nNEWER LINE\nb\nc\nend\n").await;
+    let (_, text) = put("a\nNEW LINE\nb\nc\n").await;
+    assert_eq!(text, "typed a\nNEWER LINE\nb\nc\nend\n");
+    // What somebody took out again, somebody else may want back.
+    bench.write("typed a\nb\nc\nend\n").await;
+    let (_, text) = put("a\nNEW LINE\nb\nc\n").await;
+    assert_eq!(text, "typed a\nNEW LINE\nb\nc\nend\n");
+}
+
+#[tokio::test]
+async fn the_answer_to_a_repetition_names_the_same_conflicts() {
+    let bench = Bench::new().await;
+    let base = bench.write("The brown fox.\n").await;
+    bench.write("The red fox.\n").await;
+    let put = async || {
+        let text = "The green fox.\nMore.\n".to_owned();
+        bench.live.merge_text(bench.page, base, text, &bench.who).await.expect("merged")
+    };
+    let first = put().await;
+    assert_eq!(first.conflicts.len(), 1);
+    let (_, text) = bench.text().await;
+    bench.write(&format!("Before.\n{text}")).await;
+    assert_eq!(put().await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_sent_by_two_clicks_is_merged_once() {
+    let bench = Bench::new().await;
+    let base = bench.write("a\n").await;
+    bench.write("a\nsomething else\n").await;
+    let clicks = (0..8).map(|_| {
+        let (live, page, who) = (bench.live.clone(), bench.page, bench.who.clone());
+        tokio::spawn(async move { live.merge_text(page, base, "new\na\n".into(), &who).await })
+    });
+    let mut revisions = std::collections::BTreeSet::new();
+    for click in clicks.collect::<Vec<_>>() {
+        revisions.insert(click.await.expect("joins").expect("merged").revision);
+    }
+    assert_eq!(revisions.len(), 1);
+    assert_eq!(bench.text().await.1, "new\na\nsomething else\n");
+}
+
+#[tokio::test]
+async fn an_operation_id_that_comes_with_another_edit_does_not_call_it_saved() {
+    let bench = Bench::new().await;
+    let room = bench.room().await;
+    let edit = async |text: &str| {
+        let client = room.issue_client(&bench.who).await.expect("an id");
+        Document::new().merge("", text, client).expect("an edit").update
+    };
+    let (one, other) = (edit("first ").await, edit("second ").await);
+    let send = async |update: &[u8]| {
+        bench.live.update(bench.page, &bench.who, "op", update.to_vec()).await.expect("saved")
+    };
+    let first = send(&one).await;
+    assert_eq!(send(&one).await, first, "the same again");
+    let second = send(&other).await;
+    assert!(second > first);
+    let (_, text) = bench.text().await;
+    assert!(text.contains("first ") && text.contains("second "), "{text}");
+}

@@ -113,6 +113,14 @@ impl<'r> FromRequest<'r> for Markup<'r> {
                 .saying("A page's text must be sent as text/markdown or text/plain.");
             return fail(request, error);
         }
+        // UTF-16 may well be valid UTF-8, and would be kept as nonsense.
+        let charset = request.content_type().and_then(|t| t.media_type().param("charset"));
+        let is_read =
+            |c: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|k| c.eq_ignore_ascii_case(k));
+        if charset.is_some_and(|charset| !is_read(charset)) {
+            let error = Error::new(Kind::WrongType).saying("A page's text must be sent as UTF-8.");
+            return fail(request, error);
+        }
         Outcome::Success(Self(request))
     }
 }

@@ -15,13 +15,19 @@ use crate::error::{Error, Kind, fail};
 /// still sending does not read the answer, and sees a broken connection instead of the reason.
 const DRAIN: u64 = 16 * 1024 * 1024;
 
+/// What Rocket has read of a body before any route is asked, to see whether it is `_method=`.
+const LOOKED_AT: usize = "_method=delete".len();
+
 /// Reads a whole body of at most `limit` bytes.
 ///
-/// Rocket has waited for the first 14 bytes by then, to see whether they are `_method=`; what a
-/// client does before that is bounded by the number of connections only.
+/// Rocket has waited for the first [`LOOKED_AT`] bytes by then; what a client does before that is
+/// bounded by the number of connections only. A connection that ends during this look is told to
+/// nobody, and what had come until then would pass for the whole: a page would lose its text to
+/// a client that died behind the headers of its request. So the end is checked here.
 ///
 /// # Errors
-/// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off.
+/// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off,
+/// `length_required` when nothing says that there is a body at all.
 pub async fn read_body(
     request: &Request<'_>,
     data: Data<'_>,
@@ -31,8 +37,11 @@ pub async fn read_body(
         request.rocket().state::<Config>().map_or(Duration::from_secs(30), Config::body_timeout);
     let too_large =
         || Error::new(Kind::TooLarge).saying(format!("What was sent is larger than {limit}."));
+    let headers = request.headers();
     let announced: Option<u64> =
-        request.headers().get_one("Content-Length").and_then(|text| text.trim().parse().ok());
+        headers.get_one("Content-Length").and_then(|text| text.trim().parse().ok());
+    let is_framed = announced.is_some() || headers.contains("Transfer-Encoding");
+    let was_seen_to_end = data.peek_complete();
     let reading =
         async {
             if announced.is_some_and(|length| length > limit.as_u64() + DRAIN) {
@@ -47,6 +56,14 @@ pub async fn read_body(
                 // What the client does meanwhile changes nothing about the answer.
                 let _ = copy(&mut stream, &mut sink()).await;
                 return Err(too_large());
+            }
+            let is_cut = (body.len() < LOOKED_AT && !was_seen_to_end)
+                || announced.is_some_and(|length| length != body.len() as u64);
+            if is_cut {
+                return Err(Error::new(Kind::BadRequest).saying("The body broke off."));
+            }
+            if body.is_empty() && !is_framed {
+                return Err(Kind::LengthRequired.into());
             }
             Ok(body)
         };

@@ -112,7 +112,11 @@ impl<'r> Responder<'r, 'static> for Api {
             {
                 return not_modified(etag);
             }
-            response.raw_header("ETag", etag).raw_header("Cache-Control", "private, no-cache");
+            response
+                .raw_header("ETag", etag)
+                .raw_header("Cache-Control", "private, no-cache")
+                // The same address gives Markdown as well.
+                .raw_header("Vary", "Accept");
         }
         if let Some(location) = self.location {
             response.raw_header("Location", location);

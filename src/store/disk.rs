@@ -71,10 +71,20 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
         log::debug!("store: the directory around {} is not synced: {error}", dir.display());
     }
     for made in missing.into_iter().rev() {
-        DirBuilder::new().mode(0o700).create(made)?;
+        if made.exists() {
+            let why = format!("{} is a file, and a directory is needed", made.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
+        }
+        let built = DirBuilder::new().mode(0o700).create(made);
+        built.map_err(|error| said(error, &format!("{} cannot be made", made.display())))?;
         made.parent().map_or(Ok(()), sync_dir)?;
     }
     Ok(())
+}
+
+/// An error with a sentence for whoever reads it. Its kind stays, since that is looked at.
+fn said(error: io::Error, sentence: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{sentence}: {error}"))
 }
 
 /// Writes a small file so that after a crash it is there whole or not at all.
@@ -123,7 +133,10 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .write(true)
         .create(true)
         .truncate(false)
-        .open(dir.join("lock"))?;
+        .open(dir.join("lock"))
+        .map_err(|error| {
+            said(error, "the user who runs this program must be able to write there, and cannot")
+        })?;
     if file.try_lock_exclusive()? { Ok(file) } else { Err(StoreError::Locked) }
 }
 

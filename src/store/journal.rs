@@ -8,7 +8,7 @@ pub(super) mod record;
 pub(super) mod scan;
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub(super) const HEADER: u64 = 64;
 pub(super) const MAX_BODY: usize = 20 << 20;
 /// End of the name of a segment file.
 pub(super) const SUFFIX: &str = ".journal";
+/// End of the name of a file with bytes that were cut off.
+const TORN_SUFFIX: &str = ".torn";
 
 /// Space is taken in steps, so that a small wiki stays small.
 const SMALL_STEP: u64 = 1 << 20;
@@ -87,6 +89,7 @@ impl Journal {
         let file = OpenOptions::new().read(true).write(true).open(&last.path)?;
         if end.torn {
             // What was never acknowledged is cut off, so that it cannot be taken for anything.
+            keep_torn(dir, &file, HEADER + (end.position - last.start));
             file.set_len(HEADER + (end.position - last.start))?;
             file.sync_all()?;
         }
@@ -211,6 +214,32 @@ pub(super) fn settle(dir: &Path, segments: &[Segment], disk: &dyn Disk) -> io::R
         disk.sync(Synced::Journal, &File::open(&segment.path)?)?;
     }
     disk::sync_dir(dir)
+}
+
+/// Keeps the bytes behind the end that are about to be cut off. They are most likely a write that
+/// a power cut ended and that nobody was told about; but if they are the damaged last record of
+/// something that was acknowledged, they are all there is of it.
+fn keep_torn(dir: &Path, file: &File, offset: u64) {
+    let keep = || -> io::Result<(PathBuf, usize)> {
+        let mut bytes = Vec::new();
+        let mut rest = file;
+        rest.seek(SeekFrom::Start(offset))?;
+        rest.read_to_end(&mut bytes)?;
+        let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        for old in disk::files_ending(dir, TORN_SUFFIX)? {
+            std::fs::remove_file(old)?;
+        }
+        let path = dir.join(format!("{offset:016x}{TORN_SUFFIX}"));
+        disk::write_whole(&path, &bytes[..length])?;
+        Ok((path, length))
+    };
+    let left_out = "store: what stands behind the last whole record of the journal is left out, \
+                    as after a power cut; it was not called saved, unless the disk is damaged";
+    match keep() {
+        Ok((path, length)) => log::warn!("{left_out} ({length} bytes, {})", path.display()),
+        // A full disk must not keep the store from opening.
+        Err(error) => log::warn!("{left_out} (it could not be kept: {error})"),
+    }
 }
 
 fn segment_path(dir: &Path, start: u64) -> PathBuf {

@@ -88,6 +88,35 @@ pub(super) fn apply(current: &str, edits: &[Edit]) -> String {
     text
 }
 
+/// Whether some of what `after` has and `before` had not is still in `now`.
+pub(super) fn still_stands(before: &str, after: &str, now: &str) -> bool {
+    let added = diff(before, after, Instant::now() + DIFF_TIME);
+    let lost = diff(after, now, Instant::now() + DIFF_TIME);
+    let is_blank = |text: &str| text.chars().all(char::is_whitespace);
+    added.iter().any(|hunk| {
+        // Blanks prove nothing, unless nothing else was inserted.
+        let counts = |text: &str| !is_blank(text) || is_blank(&after[hunk.new.clone()]);
+        kept(hunk.new.clone(), &lost).into_iter().any(|range| counts(&after[range]))
+    })
+}
+
+/// The parts of a range that no hunk replaced.
+fn kept(range: Range<usize>, lost: &[Hunk]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut at = range.start;
+    for hunk in lost.iter().filter(|hunk| hunk.old.end > range.start) {
+        let end = hunk.old.start.min(range.end);
+        if at < end {
+            parts.push(at..end);
+        }
+        at = at.max(hunk.old.end);
+    }
+    if at < range.end {
+        parts.push(at..range.end);
+    }
+    parts
+}
+
 /// A place that is the same in both texts; what follows is equal up to the next hunk.
 struct Place {
     base: usize,

@@ -92,7 +92,11 @@ impl Accepting {
     async fn take(&mut self, submission: Submission) {
         let Submission { author, op, .. } = &submission;
         let answered = self.room.lock().ops.get(&author.id, op);
-        if let Some(revision) = answered {
+        // Only the same edit again: an id that comes with another one (two tabs that were
+        // made from one) must not be told that this one is saved.
+        if let Some(revision) = answered
+            && self.check(&submission).is_ok_and(|passed| passed.known)
+        {
             return answer(submission, Ok(revision));
         }
         match self.judge(&submission).await {
