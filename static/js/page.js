@@ -11,6 +11,7 @@ import { createSiteWatch } from "./page/site.js";
 import { createHere } from "./presence/here.js";
 import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
+import { closeMenus } from "./ui/menu.js";
 import { createStatus } from "./ui/status.js";
 import { createTimes } from "./ui/times.js";
 
@@ -58,9 +59,22 @@ function attachSite(times) {
   live.start();
 }
 
+/** The browser puts the caret before what a field was filled with: whoever goes on writes behind it, or instead of it. */
+function placeCaret() {
+  const field = /** @type {HTMLInputElement | null} */ (document.querySelector("input[autofocus]"));
+  if (!field || field.value !== field.defaultValue) return;
+  // The browser may not have come to it yet; somebody else's focus is left alone.
+  if (document.activeElement === document.body) field.focus();
+  if (document.activeElement !== field) return;
+  if (field.name === "name") field.select();
+  else field.setSelectionRange(field.value.length, field.value.length);
+}
+
 function attach() {
   const times = createTimes();
   part("the times", () => times.start());
+  part("the menus", () => closeMenus());
+  part("the form", () => placeCaret());
   part("the live connection", () => (document.body.dataset.pageId ? attachReader(times) : attachSite(times)));
 }
 
