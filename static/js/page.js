@@ -13,6 +13,7 @@ import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
 import { closeMenus } from "./ui/menu.js";
 import { createStatus } from "./ui/status.js";
+import { createThemeChoice } from "./ui/theme.js";
 import { createTimes } from "./ui/times.js";
 
 /** @typedef {import("./sync/live.js").Live} Live */
@@ -75,6 +76,10 @@ function attach() {
   part("the times", () => times.start());
   part("the menus", () => closeMenus());
   part("the form", () => placeCaret());
+  part("light and dark", () => {
+    const root = document.getElementById("theme");
+    if (root) createThemeChoice(root);
+  });
   part("the live connection", () => (document.body.dataset.pageId ? attachReader(times) : attachSite(times)));
 }
 

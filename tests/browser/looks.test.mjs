@@ -172,6 +172,28 @@ describe('looks', () => {
     }
   })
 
+  it('light or dark is chosen once for all tabs, and is there before the page is painted', limit, async () => {
+    const anna = await people.person(server.url, { colorScheme: 'light' })
+    const { page: other } = await anna.read('Home')
+    const page = await anna.context.newPage()
+    const shade = (/** @type {import('playwright-core').Page} */ it) => it.evaluate(() => getComputedStyle(document.body.parentElement ?? document.body).backgroundColor)
+    await page.goto('/name')
+    await page.getByRole('radio', { name: 'As this device' }).waitFor()
+    const light = await shade(page)
+    await page.getByRole('radio', { name: 'Dark' }).check()
+    const dark = await shade(page)
+    assert.notEqual(dark, light)
+    await until(async () => (await shade(other)) === dark, { what: 'the other tab follows' })
+    await page.goto('/pages', { waitUntil: 'commit' })
+    await page.waitForSelector('body')
+    assert.equal(await shade(page), dark)
+    await page.goto('/name')
+    assert.equal(await page.getByRole('radio', { name: 'Dark' }).isChecked(), true)
+    await page.getByRole('radio', { name: 'As this device' }).check()
+    assert.equal(await shade(page), light)
+    await until(async () => (await shade(other)) === light, { what: 'the other tab follows back' })
+  })
+
   it('the editor prints the page and not its source', limit, async () => {
     await server.put('Paper', '# On paper\n')
     const anna = await people.person(server.url)
