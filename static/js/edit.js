@@ -3,12 +3,16 @@
 
 import { part } from "./lib/part.js";
 import { createPanes } from "./editor/panes.js";
+import { createPreviewNote } from "./editor/note.js";
 import { createBlocks } from "./page/blocks.js";
 import { createHere } from "./presence/here.js";
 import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
 import { notice } from "./ui/notice.js";
 import { createStatus } from "./ui/status.js";
+
+/** For so long after a key of one's own a change of the preview is taken for one's own, in ms. */
+const OWN_MS = 2000;
 
 /** @param {string} id */
 const byId = (id) => document.getElementById(id);
@@ -41,6 +45,7 @@ function attach() {
     if (link) yourName = createYou(link, live, document.body.dataset.you);
   });
 
+  let wrote = -Infinity;
   /** Set once editor and preview scroll along. */
   let follow = () => {};
   const preview = byId("preview");
@@ -49,6 +54,8 @@ function attach() {
     const blocks = createBlocks(preview, {
       rev: Number(rev ?? 0),
       keepPosition: false,
+      // What one has just written oneself is no news.
+      glow: () => performance.now() - wrote > OWN_MS,
       onChange: () => follow(),
     });
     live.on("event", (event) => {
@@ -58,6 +65,7 @@ function attach() {
       });
     });
     live.on("reset", () => blocks.resync(pageId));
+    createPreviewNote(preview, live);
   });
   part("the panes", () => {
     createPanes(document.body, byId("pane-write"), byId("pane-preview"), () => follow());
@@ -66,6 +74,10 @@ function attach() {
   live.beat({ page, mode: "writing", caret: null });
   live.start();
 
+  const saving = byId("save-status");
+  // On a slow network the form may be all there is for a while.
+  if (saving) saving.textContent = "Opening the editor…";
+
   import("./editor/compose.js")
     .then((compose) =>
       compose.startEditor({
@@ -73,6 +85,9 @@ function attach() {
         path: pagePath,
         live,
         onYou: (you) => yourName?.take(you),
+        onWrite: () => {
+          wrote = performance.now();
+        },
         root,
         toolbar: byId("toolbar"),
         saveStatus: byId("save-status"),

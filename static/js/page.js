@@ -11,7 +11,9 @@ import { createSiteWatch } from "./page/site.js";
 import { createHere } from "./presence/here.js";
 import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
+import { closeMenus } from "./ui/menu.js";
 import { createStatus } from "./ui/status.js";
+import { createThemeChoice } from "./ui/theme.js";
 import { createTimes } from "./ui/times.js";
 
 /** @typedef {import("./sync/live.js").Live} Live */
@@ -58,9 +60,26 @@ function attachSite(times) {
   live.start();
 }
 
+/** The browser puts the caret before what a field was filled with: whoever goes on writes behind it, or instead of it. */
+function placeCaret() {
+  const field = /** @type {HTMLInputElement | null} */ (document.querySelector("input[autofocus]"));
+  if (!field || field.value !== field.defaultValue) return;
+  // The browser may not have come to it yet; somebody else's focus is left alone.
+  if (document.activeElement === document.body) field.focus();
+  if (document.activeElement !== field) return;
+  if (field.name === "name") field.select();
+  else field.setSelectionRange(field.value.length, field.value.length);
+}
+
 function attach() {
   const times = createTimes();
   part("the times", () => times.start());
+  part("the menus", () => closeMenus());
+  part("the form", () => placeCaret());
+  part("light and dark", () => {
+    const root = document.getElementById("theme");
+    if (root) createThemeChoice(root);
+  });
   part("the live connection", () => (document.body.dataset.pageId ? attachReader(times) : attachSite(times)));
 }
 

@@ -34,6 +34,18 @@ function page(text, options = {}) {
   return { article, root, undo, blocks, shown, glowing, news };
 }
 
+test("what one has written oneself does not glow, what others wrote does", (context) => {
+  stopClock(context);
+  let own = true;
+  const { undo, blocks, glowing } = page("abc", { glow: () => !own });
+  blocks.apply({ rev: 2, start: 1, end: 2, total: 3, blocks: blocksOf("X") });
+  assert.equal(glowing(), "");
+  own = false;
+  blocks.apply({ rev: 3, start: 2, end: 3, total: 3, blocks: blocksOf("Y") });
+  assert.equal(glowing(), "Y");
+  undo();
+});
+
 test("a change replaces its range, reuses what is the same, and only what is new glows", (context) => {
   stopClock(context);
   const { article, undo, blocks, shown, glowing, news } = page("abcdef");

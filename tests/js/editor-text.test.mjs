@@ -7,6 +7,7 @@ import * as commands from "../../static/js/editor/commands.js";
 import { splitsPair, textBytes, textLimit, wellFormedInput } from "../../static/js/editor/input.js";
 import { oddLines } from "../../static/js/editor/lines.js";
 import { diffText, hashText, utf8Length, wellFormed } from "../../static/js/editor/text.js";
+import { previewWords } from "../../static/js/editor/note.js";
 import { saveWords } from "../../static/js/editor/words.js";
 import { EditorSelection, EditorState, Y, markdown, markdownLanguage } from "../../static/vendor/editor.js";
 import { random } from "./convergence/faults.mjs";
@@ -244,8 +245,21 @@ test("what is said about saving is true in every state", () => {
       "The server did not accept the last changes — 2 changes kept in this browser",
     ],
   ]) {
-    assert.equal(saveWords(status, clock).text, text);
+    assert.equal(saveWords(status, { clock }).text, text);
   }
+});
+
+test("a copy of this browser is never called saved: it may hold what another window has not sent", () => {
+  const status = { state: "saved", count: 0, since: 0, code: "", durable: true };
+  const said = saveWords(status, { clock: () => "14:03", fromCopy: true });
+  assert.deepEqual(said, { state: "offline", text: "Offline since 14:03 — this is the copy kept in this browser" });
+});
+
+test("the preview says when it stands still, and nothing else", () => {
+  for (const state of ["connecting", "live", "refreshing"]) assert.equal(previewWords({ state, forced: null }), "");
+  assert.match(previewWords({ state: "offline", forced: null }), /waits for the server/);
+  assert.match(previewWords({ state: "off", forced: "off" }), /stands still/);
+  assert.equal(previewWords({ state: "off", forced: null }), "", "not yet started is no choice");
 });
 
 test("a selection ends before the carriage return of a line, not behind it", () => {

@@ -6,6 +6,7 @@ import { part } from "../lib/part.js";
 import { createApi } from "../outbox/api.js";
 import { createKeeper } from "../outbox/keeper.js";
 import { MemoryStore, openStore } from "../outbox/store.js";
+import { encodePath, restorePage } from "../page/restore.js";
 import { notice } from "../ui/notice.js";
 import { createCarets, toCaret } from "./carets.js";
 import { offerCopy } from "./copy.js";
@@ -27,6 +28,7 @@ import { refusalWords, saveWords } from "./words.js";
  * @property {string} path
  * @property {Live} live
  * @property {(you: import('../outbox/api.js').You) => void} [onYou] the login that edits now belong to
+ * @property {() => void} [onWrite] something was written here, and is on its way
  * @property {HTMLElement} root `#editor`
  * @property {HTMLElement | null} toolbar
  * @property {HTMLElement | null} saveStatus
@@ -64,6 +66,7 @@ export async function startEditor(place) {
     }
   });
   session.on("session", ({ you }) => place.onYou?.(you));
+  session.on("status", ({ count }) => count > 0 && place.onWrite?.());
   live.on("reset", () => session.resync());
   live.on("status", (status) => {
     if (status.state === "live" || status.state === "refreshing") session.retryNow();
@@ -113,8 +116,8 @@ export async function startEditor(place) {
 
   async function onSave() {
     session.retryNow();
-    const saved = await session.outbox.whenSaved(3000);
-    notice(saved ? "Saved. Halley saves as you type." : saveWords(session.status).text, {
+    const saved = (await session.outbox.whenSaved(3000)) && session.genuine;
+    notice(saved ? "Saved. Halley saves as you type." : saveWords(session.status, { fromCopy: !session.genuine }).text, {
       kind: saved ? "info" : "warn",
       id: "save",
     });
@@ -207,7 +210,7 @@ function showStatus(line, session) {
   const show = () => {
     frame = 0;
     if (!opened && session.status.state === "saved") return;
-    const { state, text } = saveWords(session.status);
+    const { state, text } = saveWords(session.status, { fromCopy: !session.genuine });
     line.dataset.state = state;
     if (line.textContent !== text) line.textContent = text;
     say(state, text);
@@ -341,9 +344,6 @@ async function tellForsaken(session) {
   }
 }
 
-/** @param {string} path */
-const encodePath = (path) => path.split("/").map(encodeURIComponent).join("/");
-
 /** Takes the notice of the deletion away. */
 let deletedNotice = () => {};
 
@@ -362,9 +362,7 @@ function tellDeleted(path, session) {
 /** @param {string} path @param {Session} session */
 async function restore(path, session) {
   try {
-    const url = `/restore/${encodePath(path)}`;
-    const response = await fetch(url, { method: "POST", credentials: "same-origin", redirect: "manual" });
-    if (response.type !== "opaqueredirect" && !response.ok) throw new Error(`${response.status}`);
+    await restorePage(path);
     session.retryNow();
   } catch (error) {
     console.warn("halley: the page could not be restored", error);

@@ -3,6 +3,9 @@
 /** Longest wait before a link is followed with changes still on their way. */
 const WAIT_MS = 2000;
 
+/** The same where the server is known to be out of reach: just one more try, and no button that seems dead. */
+const WAIT_OFFLINE_MS = 400;
+
 /**
  * @param {import('./session.js').Session} session
  * @returns {() => void} lets go
@@ -31,8 +34,9 @@ export function guardLeaving(session) {
       url.origin === location.origin && url.pathname === location.pathname && url.search === location.search;
     if (samePage || session.outbox.unsaved === 0) return;
     event.preventDefault();
+    const wait = session.status.state === "offline" ? WAIT_OFFLINE_MS : WAIT_MS;
     session.retryNow();
-    await session.outbox.whenSaved(WAIT_MS);
+    await session.outbox.whenSaved(wait);
     // With something still unsaved the browser asks, by the handler below.
     location.href = link.href;
   }

@@ -99,6 +99,19 @@ export const keys = {
   code: "Mod-e",
 };
 
+/** CodeMirror's words for searching, as plain ones. @type {Record<string, string>} */
+const PHRASES = {
+  next: "Next",
+  previous: "Previous",
+  all: "All",
+  "match case": "Match case",
+  regexp: "Regex",
+  "by word": "Whole words",
+  replace: "Replace",
+  "replace all": "Replace all",
+  close: "Close the search",
+};
+
 /** @param {ViewOptions} options */
 export function createView(options) {
   /** @type {Y.UndoManager | null} */
@@ -155,6 +168,9 @@ export function createView(options) {
     bracketMatching(),
     placeholder("Write in Markdown …"),
     search({ top: true }),
+    EditorState.phrases.of(PHRASES),
+    // The line one writes on keeps its distance from the edge.
+    EditorView.scrollMargins.of(() => ({ top: 24, bottom: 72 })),
     markdown({
       base: markdownLanguage,
       codeLanguages: [...codeLanguages],

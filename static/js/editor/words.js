@@ -21,22 +21,23 @@ const REASONS = {
 
 /**
  * @param {Status} status
- * @param {(ms: number) => string} [clock] time of day
+ * @param {{ clock?: (ms: number) => string, fromCopy?: boolean }} [how] `clock`: time of day; `fromCopy`: the text
+ *   comes from this browser, and the server has not been asked yet. It may hold what another window has not sent.
  * @returns {{ state: 'saved' | 'saving' | 'unsaved' | 'offline' | 'error', text: string }} `state` is the stylesheet's
  */
-export function saveWords(status, clock = timeOfDay) {
+export function saveWords(status, { clock = timeOfDay, fromCopy = false } = {}) {
   const kept = status.durable ? "kept in this browser" : "not kept anywhere: leave this page open";
+  const away = status.since === null ? "Offline" : `Offline since ${clock(status.since)}`;
   switch (status.state) {
     case "saved":
+      if (fromCopy) return { state: "offline", text: `${away} — this is the copy kept in this browser` };
       return { state: "saved", text: "Saved" };
     case "saving":
       return { state: "saving", text: "Saving…" };
     case "unsaved":
       return { state: "unsaved", text: `${changes(status.count)} not saved yet` };
-    case "offline": {
-      const since = status.since === null ? "Offline" : `Offline since ${clock(status.since)}`;
-      return { state: "offline", text: `${since} — ${changes(status.count)} ${kept}` };
-    }
+    case "offline":
+      return { state: "offline", text: `${away} — ${changes(status.count)} ${kept}` };
     case "refused": {
       const reason = REASONS[status.code] ?? "The server did not accept the last changes";
       return { state: "error", text: `${reason} — ${changes(status.count)} ${kept}` };

@@ -25,7 +25,7 @@ const RESYNC_AGAIN_MS = 5000;
  * @typedef {object} BlocksOptions
  * @property {number} [rev] revision of the blocks that are there
  * @property {boolean} [keepPosition] hold the reader's place; default true
- * @property {boolean} [glow] mark what changed; default true
+ * @property {boolean | (() => boolean)} [glow] mark what changed; asked at each change; default true
  * @property {string} [base]
  * @property {typeof fetch} [fetch]
  * @property {(ms: number) => Promise<void>} [pause] for tests
@@ -49,7 +49,9 @@ export function createBlocks(article, options = {}) {
   }
 
   function calm() {
-    return options.glow === false || globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches;
+    const { glow = true } = options;
+    const wanted = typeof glow === "function" ? glow() : glow;
+    return !wanted || globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches;
   }
 
   /** @param {Block} block @param {boolean} glow @returns {HTMLElement} */

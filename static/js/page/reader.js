@@ -6,7 +6,9 @@
 
 import { el } from "../lib/dom.js";
 import { part } from "../lib/part.js";
+import { notice } from "../ui/notice.js";
 import { createBlocks } from "./blocks.js";
+import { restorePage } from "./restore.js";
 
 /** @typedef {import("../sync/live.js").Live} Live */
 
@@ -58,9 +60,24 @@ export function createReader(article, live, options) {
       return;
     }
     if (gone) return;
-    gone = el("div", { class: "banner banner-warn", role: "status" },
-      el("p", {}, "This page was deleted. Its text is kept. ", el("a", { href: location.pathname }, "Restore it or see what happened")));
+    const button = el("button", { type: "button", class: "button small" }, "Restore the page");
+    button.addEventListener("click", () => void restore(button));
+    gone = el("div", { class: "banner banner-warn", role: "status" }, el("p", {}, "This page was deleted. Its text is kept."), button);
     document.querySelector("main")?.before(gone);
+  }
+
+  /** @param {HTMLButtonElement} button */
+  async function restore(button) {
+    button.disabled = true;
+    try {
+      await restorePage(document.body.dataset.pagePath ?? "");
+      // The event says the same, where live updates are not switched off.
+      setDeleted(false);
+    } catch (error) {
+      console.warn("halley: the page could not be restored", error);
+      notice("The page could not be restored. Try again in a moment.", { kind: "error", id: "restore" });
+      button.disabled = false;
+    }
   }
 
   /** @param {import("../sync/transports.js").LiveEvent} event */

@@ -6,6 +6,7 @@
  */
 
 import { el } from "../lib/dom.js";
+import { closeAsMenu } from "../ui/menu.js";
 
 /** @typedef {import("../sync/live.js").Live} Live */
 /** @typedef {import("../sync/beat.js").Entry} Entry */
@@ -145,15 +146,6 @@ export function createHere(root, count, live, topic) {
     else if (menu.parentElement !== count) count.replaceChildren(menu);
   }
 
-  const closeOutside = (/** @type {Event} */ event) => {
-    if (menu.open && !menu.contains(/** @type {Node} */ (event.target))) menu.open = false;
-  };
-  const escape = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Escape" || !menu.open) return;
-    menu.open = false;
-    summary.focus();
-  };
-
   return {
     start() {
       if (off) return;
@@ -166,18 +158,16 @@ export function createHere(root, count, live, topic) {
         root.classList.toggle("stale", stale);
         if (latest.size > 0) draw(latest);
       });
+      const offMenu = closeAsMenu(menu);
       off = () => {
         offHere();
         offStatus();
+        offMenu();
       };
-      document.addEventListener("pointerdown", closeOutside);
-      menu.addEventListener("keydown", escape);
     },
     stop() {
       off?.();
       off = null;
-      document.removeEventListener("pointerdown", closeOutside);
-      menu.removeEventListener("keydown", escape);
       root.replaceChildren();
       count?.replaceChildren();
       drawn = "";

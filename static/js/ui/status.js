@@ -7,10 +7,14 @@
  */
 
 import { el, setText } from "../lib/dom.js";
+import { closeAsMenu } from "./menu.js";
 import { heardWords, statusWords } from "./words.js";
 
 /** @typedef {import("../sync/live.js").Live} Live */
 /** @typedef {import("../sync/ladder.js").Status} Status */
+
+/** A page that has just been opened is connecting: that is worth words only when it takes longer than this, in ms. */
+const EARLY_MS = 2000;
 
 /** A state shorter than this is not worth an interruption, in ms. */
 const SETTLED_MS = 2000;
@@ -47,6 +51,8 @@ export function createStatus(root, live) {
   let announcing = null;
   /** @type {any} */
   let ticking = null;
+  /** @type {any} */
+  let early = null;
   let announced = "";
   let running = false;
 
@@ -55,6 +61,8 @@ export function createStatus(root, live) {
     root.dataset.state = status.state;
     root.dataset.rung = status.rung;
     const text = statusWords(status);
+    // Before it is started the connection is "off" without anybody's choice.
+    if (status.forced === "off" || !["connecting", "off"].includes(status.state)) notEarly();
     setText(words, text);
     setText(reason, status.reason);
     setText(heard, heardWords(status.lastHeard, Date.now()));
@@ -70,14 +78,17 @@ export function createStatus(root, live) {
     }, SETTLED_MS);
   }
 
-  const closeOutside = (/** @type {Event} */ event) => {
-    if (menu.open && !root.contains(/** @type {Node} */ (event.target))) menu.open = false;
-  };
+  function notEarly() {
+    clearTimeout(early);
+    root.classList.remove("early");
+  }
 
   return {
     start() {
       if (running) return;
       running = true;
+      root.classList.add("early");
+      early = setTimeout(notEarly, EARLY_MS);
       root.setAttribute("role", "group");
       root.setAttribute("aria-label", "Live updates");
       root.replaceChildren(menu, announcer);
@@ -86,11 +97,6 @@ export function createStatus(root, live) {
         const { value } = /** @type {HTMLInputElement} */ (event.target);
         live.choose(value === "auto" ? null : /** @type {any} */ (value));
         show(live.status);
-      };
-      const escape = (/** @type {KeyboardEvent} */ event) => {
-        if (event.key !== "Escape" || !menu.open) return;
-        menu.open = false;
-        summary.focus();
       };
       const tick = () => {
         clearInterval(ticking);
@@ -101,15 +107,12 @@ export function createStatus(root, live) {
       const retry = () => live.retry();
       again.addEventListener("click", retry);
       fieldset.addEventListener("change", choose);
-      menu.addEventListener("keydown", escape);
       menu.addEventListener("toggle", tick);
-      document.addEventListener("pointerdown", closeOutside);
       off.push(
         () => again.removeEventListener("click", retry),
         () => fieldset.removeEventListener("change", choose),
-        () => menu.removeEventListener("keydown", escape),
         () => menu.removeEventListener("toggle", tick),
-        () => document.removeEventListener("pointerdown", closeOutside),
+        closeAsMenu(menu),
       );
       show(live.status);
     },
@@ -118,6 +121,7 @@ export function createStatus(root, live) {
       running = false;
       for (const undo of off) undo();
       off = [];
+      notEarly();
       clearTimeout(announcing);
       clearInterval(ticking);
       root.replaceChildren();
