@@ -6,9 +6,10 @@
 
 import { covers } from "../cursor.js";
 import { CHECKING, CONNECTING, HOLD, OFF, OFFLINE, POLL, STREAM } from "../states.js";
-import { check, clearAhead, doubt, takeBeat } from "./faults.js";
+import { check, clearAhead, doubt, mute, settleDoubt, takeBeat } from "./faults.js";
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
 import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
+import { pulse } from "./stalls.js";
 import { candidates, close, closeAll, closeHold, failProof, helloMissing, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
@@ -73,7 +74,8 @@ export function take(ladder, input) {
     case "applied":
       ladder.cursor = input.cursor;
       if (input.events > 0) active(ladder);
-      if (ladder.aheadTarget && covers(ladder.cursor, ladder.aheadTarget)) clearAhead(ladder);
+      // The poll that looks after a head reaches it by itself: its answer is judged when it is whole.
+      if (ladder.aheadTarget && !ladder.verifying && covers(ladder.cursor, ladder.aheadTarget)) clearAhead(ladder);
       break;
     case "gap":
       if (input.again && ladder.mode === STREAM) realign(ladder);
@@ -232,7 +234,13 @@ export function fire(ladder, name) {
       if (ladder.mode === STREAM) check(ladder);
       break;
     case "check":
-      if (ladder.mode === CHECKING || ladder.doubting) goOffline(ladder);
+      if (ladder.mode === CHECKING || (ladder.doubting && !settleDoubt(ladder))) goOffline(ladder);
+      break;
+    case "overtaken":
+      if (ladder.mode === STREAM) mute(ladder);
+      break;
+    case "pulse":
+      pulse(ladder);
       break;
     case "ahead":
       if (ladder.mode === STREAM && ladder.aheadTarget) {

@@ -4,10 +4,11 @@
  */
 
 import { CHECKING, CONNECTING, STREAM } from "../states.js";
-import { shadowFailed, takeTimers } from "./around.js";
+import { scheduleShadow, shadowFailed, takeTimers } from "./around.js";
 import { cached, clearAhead, takeAdvice } from "./faults.js";
 import { pollNow } from "./requests.js";
 import { backoff, connect, enter, heard, lower, stayForced } from "./rungs.js";
+import { pulse, unsure } from "./stalls.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Advice} Advice */
@@ -25,10 +26,11 @@ export function open(ladder, kind, pad) {
   /** @type {Try} */
   const stream = {
     id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null,
-    frameAt: ladder.now, transit: Infinity, lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
+    frameAt: ladder.now, newsAt: 0, transit: Infinity, lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
   };
   ladder.tries.set(id, stream);
   ladder.timers.set(`hello:${id}`, ladder.now + (kind === "retry" ? ladder.timing.retryHello : ladder.timing.hello));
+  pulse(ladder);
   ladder.out.push({ do: "stream", id, pad, shadow: kind === "shadow" });
   return stream;
 }
@@ -120,13 +122,15 @@ export function takeProbe(ladder, input) {
   const stream = ladder.tries.get(input.id);
   if (!stream || stream.helloAt === null || stream.probeAt !== null) return;
   const after = ladder.now - stream.helloAt;
+  // A server that sent it late says so; that is no fault of the network.
+  const behind = after - Math.max(input.t ?? 0, ladder.timing.probeSent) + ladder.timing.probeSent;
   ladder.timers.delete(`probe:${stream.id}`);
   ladder.timers.delete(`suspect:${stream.id}`);
   if (input.read === stream.helloRead || after < ladder.timing.probeMin) return failProof(ladder, stream, "lumped");
   // Where each event waits for the next one, any event may push the probe out in time by chance.
   // A try without padding must be punctual; a slow but honest network proves itself by the other.
   const latest = stream.pad || ladder.forced === "stream" ? ladder.timing.probeMax : ladder.timing.punctual;
-  if (after > latest) return failProof(ladder, stream, "late");
+  if (behind > latest) return failProof(ladder, stream, "late");
   lag(ladder, stream, input.t);
   stream.probeAt = ladder.now;
   stream.frameAt = ladder.now;
@@ -157,6 +161,10 @@ export function takeBatch(ladder, input) {
     awaitHeartbeat(ladder, stream);
   }
   stream.frameAt = ladder.now;
+  if (!input.empty) {
+    stream.newsAt = ladder.now;
+    if (stream === ladder.main) ladder.timers.delete("overtaken");
+  }
   if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, lag(ladder, stream, input.t))) {
     if (!stream.pad) return failProof(ladder, stream, "late");
     close(ladder, stream);
@@ -200,6 +208,7 @@ function staysLate(ladder, stream, behind) {
 export function takeBytes(ladder, id) {
   const stream = ladder.tries.get(id);
   if (!stream || stream !== ladder.main) return;
+  ladder.bytesAt = ladder.now;
   heard(ladder);
   if (ladder.mode === CHECKING) {
     ladder.timers.delete("check");
@@ -229,6 +238,7 @@ export function prove(ladder, stream) {
   ladder.usePad = stream.pad;
   ladder.judging = false;
   ladder.nonceMisses = 0;
+  ladder.chances = 0;
   enter(ladder, STREAM);
   if (!again) ladder.timers.set("stable", ladder.now + ladder.timing.stable);
   watch(ladder);
@@ -257,12 +267,18 @@ export function planRecycle(ladder, stream) {
  * @param {"lumped" | "late"} how
  */
 export function failProof(ladder, stream, how) {
-  const { kind, pad } = stream;
+  const { kind, pad, probeAt } = stream;
+  // It may be this page that was slow.
+  const again = probeAt === null && unsure(ladder, stream);
   close(ladder, stream);
-  if (kind === "shadow") return shadowFailed(ladder);
+  if (kind === "shadow") return again ? scheduleShadow(ladder) : shadowFailed(ladder);
   if (ladder.forced === "stream") {
     ladder.usePad = !pad;
     return stayForced(ladder);
+  }
+  if (again && ladder.chances < ladder.timing.chances && candidates(ladder).length === 0) {
+    ladder.chances += 1;
+    open(ladder, "first", false);
   }
   if (pad) {
     if (candidates(ladder).length === 0) lower(ladder, "hold", ladder.failedHow ?? how);
