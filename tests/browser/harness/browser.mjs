@@ -287,6 +287,12 @@ export class Editor extends Window {
     await this.page.keyboard.type(text, { delay })
   }
 
+  /** Types, or puts the text in as one piece. @param {string} text @param {{ paste?: boolean }} options */
+  async write(text, { paste = false } = {}) {
+    if (paste) await this.page.keyboard.insertText(text)
+    else await this.type(text)
+  }
+
   /** @param {string} text @param {{ seconds?: number }} options */
   async sees(text, { seconds = 10 } = {}) {
     let last = ''
