@@ -35,7 +35,7 @@ describe('typing without a server', () => {
     await a.becomes('offline', { seconds: 20 })
     assert.match(await a.saveStatus(), /not saved|offline/i)
     assert.equal(await a.text(), `Words: before ${typed}`)
-    await stored(a)
+    await a.keeps(typed)
 
     // The reload works without the server, from the service worker's cache, and the text is there.
     anna.context.on('dialog', (dialog) => void dialog.accept())
@@ -60,7 +60,7 @@ describe('typing without a server', () => {
     await wiki.server.kill()
     await a.placeCaret('end')
     await a.type('typed into the void ')
-    await stored(a)
+    await a.keeps('typed into the void ')
     await wiki.server.start()
     await a.page.reload()
     await a.ready()
@@ -75,7 +75,7 @@ describe('typing without a server', () => {
     await wiki.server.kill()
     await a.placeCaret('end')
     await a.type('not lost ')
-    await stored(a)
+    await a.keeps('not lost ')
     await a.page.goto('chrome://crash').catch(() => {})
     await anna.close()
 
@@ -125,7 +125,7 @@ describe('typing without a server', () => {
     await b.page.bringToFront()
     await b.placeCaret('end')
     await b.type('second window')
-    await Promise.all([stored(a), stored(b)])
+    await Promise.all([a.keeps('first window'), b.keeps('second window')])
     // One window is closed with its text unsent, the other is reloaded.
     await a.page.close({ runBeforeUnload: false })
     await wiki.server.start()
@@ -147,7 +147,7 @@ describe('typing without a server', () => {
     await wiki.server.kill()
     await a.placeCaret('end')
     await a.type('typed as somebody else ')
-    await stored(a)
+    await a.keeps('typed as somebody else ')
     await anna.context.clearCookies()
     await wiki.server.start()
     anna.context.on('dialog', (dialog) => void dialog.accept())
@@ -217,16 +217,3 @@ describe('typing without a server', () => {
     await a.reaches(['stream'], { seconds: 30 })
   })
 })
-
-/**
- * Waits until the window has written what is unsent into its storage: a kill may come now.
- * @param {import('./harness/browser.mjs').Editor} editor
- */
-async function stored(editor) {
-  await until(async () => /kept in this browser/.test(await editor.saveStatus()), {
-    seconds: 40,
-    what: async () => `the text is kept in this browser; it says '${await editor.saveStatus()}'`,
-  })
-  // The words say that storing works. The last write of it may be under way and has no event to wait for.
-  await editor.page.waitForTimeout(500)
-}

@@ -319,6 +319,42 @@ export class Editor extends Window {
     )
   }
 
+  /**
+   * Waits until the page says that what is unsent is kept in this browser, and until this text is in its store:
+   * the window may be killed now.
+   * @param {string} text @param {{ seconds?: number }} options
+   */
+  async keeps(text, { seconds = 40 } = {}) {
+    let [said, kept] = ['', '']
+    await until(
+      async () => {
+        said = await this.saveStatus()
+        if (!/kept in this browser/.test(said)) return false
+        kept = await this.#kept()
+        return kept.includes(text)
+      },
+      { seconds, what: () => `'${text}' was kept in this browser; it says '${said}' and keeps '${kept}'` },
+    )
+  }
+
+  /** The text that this browser has of the page without a server, as a reload would find it. @returns {Promise<string>} */
+  #kept() {
+    return this.page.evaluate(async () => {
+      const { pageId, static: files } = document.body.dataset
+      const [{ Y }, { openStore }] = await Promise.all([import(`${files}/vendor/editor.js`), import(`${files}/js/outbox/store.js`)])
+      const store = await openStore(indexedDB)
+      const { doc, records } = await store.load(Number(pageId))
+      store.close()
+      const copy = new Y.Doc()
+      if (doc) Y.applyUpdate(copy, doc.state)
+      for (const { flight, entries } of records) {
+        if (flight) Y.applyUpdate(copy, flight.bytes)
+        for (const { bytes } of entries) Y.applyUpdate(copy, bytes)
+      }
+      return copy.getText('body').toString()
+    })
+  }
+
   /** Names at the carets of others. */
   carets() {
     return this.page.evaluate(() =>
