@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { seeded } from "./support/clock.mjs";
 import { openTab, fakeWindow } from "./support/tab.mjs";
 
 const SECOND = 1000;
@@ -113,6 +114,34 @@ for (const at of [1400, 2000, 2900]) {
     whole(tab);
   });
 }
+
+test("one behind: events that push hello and probe out in time still give it away when the page falls quiet", async () => {
+  const tab = openTab({ fault: { behind: true } });
+  await tab.clock.advance(100);
+  for (const ms of [200, 250, 150, 300, 100]) await tab.publish(1, ms);
+  await tab.clock.advance(3 * SECOND);
+  // One word, key by key; the last key waits for no heartbeat.
+  await tab.publish(8, 60);
+  await tab.clock.advance(2 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+  whole(tab);
+  await tab.clock.advance(3 * SECOND);
+  await tab.publish(1, 200);
+  whole(tab);
+});
+
+test("a slow and uneven line is not taken for one that is one behind", async () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const random = seeded(seed);
+    const tab = openTab({ seed });
+    // Each frame takes up to half a second, in order.
+    tab.server.fault.streamDelay = () => random() * 500;
+    for (let count = 0; count < 60; count += 1) await tab.publish(1, random() * 1200);
+    await tab.clock.advance(2 * SECOND);
+    assert.equal(tab.says(), "live/stream", `seed ${seed}`);
+    whole(tab);
+  }
+});
 
 test("running stream: frames that come 3 s late time after time end it", async () => {
   const tab = openTab();

@@ -43,6 +43,7 @@ import { TIMING } from "./timing.js";
  * @property {number} frameAt when its last batch, probe or hello came
  * @property {number} newsAt when its last batch with events came; 0: none yet
  * @property {number} transit quickest way of a frame from the server so far, ms, whatever the clocks say
+ * @property {import("./ladder/lag.js").Pace} pace
  * @property {number | null} lateAt when the first of the frames came that were late in a row
  * @property {number} heartbeatMs
  * @property {number} maxAgeMs 0: not told

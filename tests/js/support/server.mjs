@@ -147,7 +147,13 @@ export class FakeServer {
     let kept = [];
     let bytes = 0;
     const arrive = (chunk) => open && controller.enqueue(chunk);
-    const pass = (chunk) => (fault.streamDelay ? later(() => arrive(chunk), fault.streamDelay) : arrive(chunk));
+    let lastAt = 0;
+    const pass = (chunk) => {
+      if (!fault.streamDelay) return arrive(chunk);
+      const delay = typeof fault.streamDelay === "function" ? fault.streamDelay() : fault.streamDelay;
+      lastAt = Math.max(lastAt, clock.now() + delay);
+      later(() => arrive(chunk), lastAt - clock.now());
+    };
     const release = () => {
       const chunks = kept;
       kept = [];

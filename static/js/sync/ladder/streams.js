@@ -6,6 +6,7 @@
 import { CHECKING, CONNECTING, STREAM } from "../states.js";
 import { scheduleShadow, shadowFailed, takeTimers } from "./around.js";
 import { cached, clearAhead, takeAdvice } from "./faults.js";
+import { newPace, noteFrame, oneBehind, staysLate } from "./lag.js";
 import { pollNow } from "./requests.js";
 import { backoff, connect, enter, heard, lower, stayForced } from "./rungs.js";
 import { pulse, unsure } from "./stalls.js";
@@ -26,7 +27,7 @@ export function open(ladder, kind, pad) {
   /** @type {Try} */
   const stream = {
     id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null,
-    frameAt: ladder.now, newsAt: 0, transit: Infinity, lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
+    frameAt: ladder.now, newsAt: 0, transit: Infinity, pace: newPace(), lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
   };
   ladder.tries.set(id, stream);
   ladder.timers.set(`hello:${id}`, ladder.now + (kind === "retry" ? ladder.timing.retryHello : ladder.timing.hello));
@@ -99,7 +100,7 @@ export function takeHello(ladder, input) {
   stream.helloAt = ladder.now;
   stream.helloRead = input.read;
   stream.frameAt = ladder.now;
-  lag(ladder, stream, input.t);
+  noteFrame(ladder, stream, input.t);
   stream.heartbeatMs = input.heartbeatMs || 15000;
   stream.maxAgeMs = input.maxAgeMs;
   ladder.timers.delete(`hello:${stream.id}`);
@@ -130,8 +131,8 @@ export function takeProbe(ladder, input) {
   // Where each event waits for the next one, any event may push the probe out in time by chance.
   // A try without padding must be punctual; a slow but honest network proves itself by the other.
   const latest = stream.pad || ladder.forced === "stream" ? ladder.timing.probeMax : ladder.timing.punctual;
-  if (behind > latest) return failProof(ladder, stream, "late");
-  lag(ladder, stream, input.t);
+  noteFrame(ladder, stream, input.t);
+  if (behind > latest || oneBehind(ladder, stream)) return failProof(ladder, stream, "late");
   stream.probeAt = ladder.now;
   stream.frameAt = ladder.now;
   if (stream.kind === "shadow") awaitHeartbeat(ladder, stream);
@@ -153,6 +154,8 @@ export function awaitHeartbeat(ladder, stream) {
 export function takeBatch(ladder, input) {
   const stream = ladder.tries.get(input.id);
   if (!stream) return;
+  const behind = noteFrame(ladder, stream, input.t);
+  if (stream.probeAt !== null && oneBehind(ladder, stream)) return failProof(ladder, stream, "late");
   if (stream.kind === "shadow" && stream.probeAt !== null) {
     // Older than one heartbeat, and than the age at which streams were cut before.
     const needed = Math.max(stream.heartbeatMs * 0.9, (ladder.verdict?.kind === "cut" ? ladder.verdict.ageMs ?? 0 : 0) * 1.2);
@@ -165,40 +168,11 @@ export function takeBatch(ladder, input) {
     stream.newsAt = ladder.now;
     if (stream === ladder.main) ladder.timers.delete("overtaken");
   }
-  if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, lag(ladder, stream, input.t))) {
+  if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, behind)) {
     if (!stream.pad) return failProof(ladder, stream, "late");
     close(ladder, stream);
     lower(ladder, "hold", "late");
   }
-}
-
-/**
- * How much later than the quickest frame this one came. `t` is the age of the stream when the server wrote it.
- * @param {Ladder} ladder
- * @param {Try} stream
- * @param {number | undefined} t ms
- */
-function lag(ladder, stream, t) {
-  if (t === undefined || !Number.isFinite(t)) return 0;
-  const transit = ladder.now - stream.openedAt - t;
-  stream.transit = Math.min(stream.transit, transit);
-  return transit - stream.transit;
-}
-
-/**
- * Two late frames some time apart and none in time between: the network holds back. One burst of late frames is a
- * computer that slept.
- * @param {Ladder} ladder
- * @param {Try} stream
- * @param {number} behind ms
- */
-function staysLate(ladder, stream, behind) {
-  if (behind <= ladder.timing.ahead || ladder.hidden || ladder.forced === "stream") {
-    stream.lateAt = null;
-    return false;
-  }
-  stream.lateAt ??= ladder.now;
-  return ladder.now - stream.lateAt >= 1000;
 }
 
 /**
