@@ -1,9 +1,22 @@
 // What is typed is there once, whatever happens to the server, the network, the window or the login.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { agree, networkNoise, only } from './harness/browser.mjs'
+import { agree, anyOf, networkNoise, only, workerNoise } from './harness/browser.mjs'
 import { long, until } from './harness/processes.mjs'
 import { limit, useWiki } from './harness/wiki.mjs'
+
+/** A window that reloads while there is no server asks for its service worker too. */
+const reloadNoise = anyOf(networkNoise, workerNoise)
+
+/**
+ * What is sent under an id that belongs to another login is refused, and sent again as one's own: text, and the beat
+ * of this window.
+ */
+const foreignNoise = anyOf(
+  /^warning: halley: the server refused an update: 409 forged \(http:\S+\/js\/editor\/session\.js\)$/,
+  /^error: Failed to load resource: the server responded with a status of 409 \(Conflict\) \(http:\S+\/_live\/pages\/\d+\/updates\?[^)]*\)$/,
+  /^error: Failed to load resource: the server responded with a status of 403 \(Forbidden\) \(http:\S+\/_live\/beat\)$/,
+)
 
 /** How long somebody types without a server: a minute in the long form. */
 const offlineSeconds = long ? 60 : 8
@@ -25,7 +38,7 @@ describe('typing without a server', () => {
 
   it(`${offlineSeconds} s of typing, a reload, and the server's return leave every character there once`, limit(offlineSeconds + 120), async () => {
     await wiki.server.put('Offline', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
     const a = await anna.edit('Offline')
     await a.placeCaret('end')
     await a.type('before ')
@@ -54,7 +67,7 @@ describe('typing without a server', () => {
 
   it('a reload that begins without a server and ends with one keeps every character once', limit(120), async () => {
     await wiki.server.put('Reload', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
     const a = await anna.edit('Reload')
     anna.context.on('dialog', (dialog) => void dialog.accept())
     await wiki.server.kill()
@@ -114,7 +127,7 @@ describe('typing without a server', () => {
 
   it('two windows of one browser on one page do not mix up what is unsent', limit(120), async () => {
     await wiki.server.put('Two tabs', '[ ]')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
     const a = await anna.edit('Two tabs')
     const b = await anna.edit('Two tabs')
     await wiki.server.kill()
@@ -142,7 +155,7 @@ describe('typing without a server', () => {
 
   it('a login that changed meanwhile loses no text', limit(120), async () => {
     await wiki.server.put('Login', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
     const a = await anna.edit('Login')
     await wiki.server.kill()
     await a.placeCaret('end')
@@ -167,9 +180,7 @@ describe('typing without a server', () => {
 
   it('a login that changes under an open window loses no text', limit(120), async () => {
     await wiki.server.put('Login changes', 'Words: ')
-    // What is sent under an id that belongs to another login is refused, and sent again as one's own:
-    // text, and the beat of this window.
-    const anna = await wiki.people.person(wiki.server.url, { allow: /refused an update: 409 forged|status of 409|403 \(Forbidden\).*_live\/beat/ })
+    const anna = await wiki.people.person(wiki.server.url, { allow: foreignNoise })
     const a = await anna.edit('Login changes')
     await a.placeCaret('end')
     await a.type('one ')
@@ -182,7 +193,7 @@ describe('typing without a server', () => {
 
   it('leaving with unsaved text warns, leaving with saved text does not', limit(), async () => {
     await wiki.server.put('Leaving', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
     const a = await anna.edit('Leaving')
     /** @type {string[]} */
     const dialogs = []

@@ -1,16 +1,18 @@
 // Without JavaScript: read, create, edit, merge, delete and undo, in a real browser with scripts off.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { networkNoise } from './harness/browser.mjs'
+import { missingNoise } from './harness/browser.mjs'
 import { limit, useWiki } from './harness/wiki.mjs'
 
 describe('without JavaScript', () => {
   const wiki = useWiki()
 
-  const scriptless = async () => {
-    const person = await wiki.people.person(wiki.server.url, { javaScriptEnabled: false, allow: networkNoise })
+  /** @param {RegExp} [allow] */
+  const scriptless = async (allow) => {
+    const person = await wiki.people.person(wiki.server.url, { javaScriptEnabled: false, allow })
     return person.context.newPage()
   }
+
   it('the front page is complete HTML with styles and refreshes itself', limit(), async () => {
     const page = await scriptless()
     const answer = await page.goto('/')
@@ -22,7 +24,7 @@ describe('without JavaScript', () => {
   })
 
   it('a page is created, written and read', limit(), async () => {
-    const page = await scriptless()
+    const page = await scriptless(missingNoise('Notes of today'))
     const missing = await page.goto('/wiki/Notes%20of%20today')
     assert.equal(missing?.status(), 404)
     await page.locator('main form [type="submit"], main button').first().click()
@@ -87,7 +89,7 @@ describe('without JavaScript', () => {
 
   it('deleting asks, and can be undone', limit(), async () => {
     await wiki.server.put('Going', 'Still here.\n')
-    const page = await scriptless()
+    const page = await scriptless(missingNoise('Going'))
     await page.goto('/delete/Going')
     assert.equal((await fetch(`${wiki.server.url}/wiki/Going`)).status, 200, 'asking deletes nothing')
     await page.locator('main form [type="submit"]').first().click()

@@ -31,8 +31,25 @@ function executable() {
   return found
 }
 
-/** What a browser says on its console when a server cannot be reached; not our code's doing. */
-export const networkNoise = /Failed to load resource|net::ERR_|NetworkError|Failed to fetch|the server responded with a status of|unknown error occurred when fetching the script/
+const host = String.raw`http://127\.0\.0\.1:\d+`
+
+/**
+ * What Chromium says when a live request does not get through: it did not connect, was broken off, or a proxy
+ * answered in the server's place. Whatever else is said fails the test, our own words above all.
+ */
+export const networkNoise = new RegExp(
+  String.raw`^error: Failed to load resource: (net::ERR_[A-Z_]+|the server responded with a status of 50[24] \([A-Za-z ]+\)) \(${host}/_live/[^)]*\)$`,
+)
+
+/** A reload without a server: Chromium asks for the service worker's script, and says no address. */
+export const workerNoise = /^error: An unknown error occurred when fetching the script\. \(\)$/
+
+/** A page that is not there yet, or not any more. @param {string} path */
+export const missingNoise = (path) =>
+  new RegExp(String.raw`^error: Failed to load resource: the server responded with a status of 404 \(Not Found\) \(${host}/wiki/${encodePath(path)}\)$`)
+
+/** Any of several. @param {RegExp[]} messages */
+export const anyOf = (...messages) => new RegExp(messages.map(({ source }) => source).join('|'))
 
 /** Launches Chromium with people in it. */
 export async function startBrowser() {
@@ -111,7 +128,7 @@ export class Person {
 
   /** From now on these messages are expected too. @param {RegExp} allow */
   expectComplaints(allow) {
-    this.#allow = this.#allow ? new RegExp(`${this.#allow.source}|${allow.source}`) : allow
+    this.#allow = this.#allow ? anyOf(this.#allow, allow) : allow
   }
 
   close() {
