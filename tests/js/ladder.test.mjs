@@ -130,6 +130,32 @@ test("one behind: events that push hello and probe out in time still give it awa
   whole(tab);
 });
 
+for (const thresh of [2048, 4096]) {
+  test(`threshold ${thresh}: events that push hello and probe out in time leave no word behind`, async () => {
+    const tab = openTab({ fault: { block: thresh } });
+    await tab.clock.advance(50);
+    for (let count = 0; count < 40; count += 1) await tab.publish(1, 40);
+    // The last of them are in the buffer: they come soon, and then the stream is padded or another rung.
+    await tab.clock.advance(1200);
+    whole(tab);
+    await tab.clock.advance(5 * SECOND);
+    await tab.publish(4, 100);
+    await tab.clock.advance(300);
+    whole(tab);
+  });
+}
+
+test("a good stream that was proven among events is looked after once", async () => {
+  const tab = openTab();
+  await tab.publish(30, 60);
+  await tab.clock.advance(5 * SECOND);
+  await tab.publish(30, 60);
+  await tab.clock.advance(5 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+  assert.equal(tab.server.count("poll"), 1);
+  assert.equal(tab.server.count("stream"), 1);
+});
+
 test("a slow and uneven line is not taken for one that is one behind", async () => {
   for (let seed = 1; seed <= 20; seed += 1) {
     const random = seeded(seed);

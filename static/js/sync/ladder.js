@@ -40,6 +40,7 @@ import { TIMING } from "./timing.js";
  * @property {number | null} helloAt
  * @property {number} helloRead number of the read that brought `hello`
  * @property {number | null} probeAt
+ * @property {boolean} sure no events may have pushed `hello` and `probe` out, or it has brought the last event of several
  * @property {number} frameAt when its last batch, probe or hello came
  * @property {number} newsAt when its last batch with events came; 0: none yet
  * @property {number} transit quickest way of a frame from the server so far, ms, whatever the clocks say

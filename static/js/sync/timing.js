@@ -34,6 +34,10 @@ export const TIMING = {
   ahead: 3000,
   /** Ours: news of a poll that the stream does not bring within this time have not merely overtaken it. */
   overtaken: 1000,
+  /** Ours: a probe this close to its time, with no events before it, was not pushed out by them. */
+  exact: 100,
+  /** Ours: so long after the last event a poll sees whether a stream that was proven among events holds any back. */
+  quiet: 1000,
   /** Ours: a timer later than this means that this page itself stood still; what is late may have waited here. */
   stall: 250,
   /** Ours: time after that to take in what has arrived, before anybody is judged by a clock. */

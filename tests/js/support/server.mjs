@@ -179,12 +179,18 @@ export class FakeServer {
       else if (fault.behind) {
         release();
         kept = [chunk];
+      } else if (fault.block) {
+        kept.push(chunk);
+        const all = Buffer.concat(kept);
+        const whole = Math.floor(all.length / fault.block) * fault.block;
+        kept = [new Uint8Array(all.subarray(whole))];
+        if (whole > 0) pass(new Uint8Array(all.subarray(0, whole)));
       } else if (fault.thresh && bytes < fault.thresh) kept.push(chunk);
       else {
         release();
         pass(chunk);
       }
-      if (pad && !filler) later(() => write(`: ${" ".repeat(2048)}\n\n`, true), 50);
+      if (pad && !filler) later(() => write(`: ${" ".repeat(4096)}\n\n`, true), 50);
     };
     if (fault.tick) {
       const flush = () => {
@@ -230,7 +236,7 @@ export class FakeServer {
     this.streams.add(stream);
     signal?.addEventListener("abort", () => close(true));
     const nonce = fault.cache ? "somebody-elses" : request.query.get("nonce");
-    if (pad) write(`: ${" ".repeat(2048)}\n\n`, true);
+    if (pad) write(`: ${" ".repeat(4096)}\n\n`, true);
     write(`event: hello\nid: ${position}\ndata: ${JSON.stringify({ nonce, client: "c", heartbeat: server.heartbeatMs / 1000, max_age: server.maxAgeS, server: "0", cursor: position, t: 0 })}\n\n`);
     send(false);
     later(() => write(`event: probe\ndata: ${JSON.stringify({ nonce, t: server.clock.now() - openedAt })}\n\n`), fault.probeAfter ?? 700);

@@ -10,7 +10,7 @@ import { check, clearAhead, doubt, mute, settleDoubt, takeBeat } from "./faults.
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
 import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
 import { pulse } from "./stalls.js";
-import { candidates, close, closeAll, closeHold, failProof, helloMissing, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
+import { candidates, close, closeAll, closeHold, failProof, helloMissing, holdsBack, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Input} Input */
@@ -237,7 +237,15 @@ export function fire(ladder, name) {
       if (ladder.mode === CHECKING || (ladder.doubting && !settleDoubt(ladder))) goOffline(ladder);
       break;
     case "overtaken":
-      if (ladder.mode === STREAM) mute(ladder);
+      if (ladder.mode !== STREAM) break;
+      if (ladder.main && !ladder.main.sure) holdsBack(ladder, ladder.main);
+      else mute(ladder);
+      break;
+    case "quiet":
+      if (ladder.mode === STREAM) {
+        ladder.verifying = true;
+        pollNow(ladder);
+      }
       break;
     case "pulse":
       pulse(ladder);

@@ -62,7 +62,7 @@ export function pollOk(ladder, input) {
     case CONNECTING:
       return hedgeOk(ladder, input);
     case STREAM:
-      overtake(ladder, ladder.verifying && input.fresh > 0, askedAt);
+      if (ladder.verifying) overtake(ladder, input.fresh > 0, askedAt);
       if (input.more) pollNow(ladder);
       break;
     case HOLD:
@@ -102,7 +102,10 @@ export function pollOk(ladder, input) {
  */
 function overtake(ladder, news, askedAt) {
   clearAhead(ladder);
-  if (news && (ladder.main?.newsAt ?? 0) < askedAt) ladder.timers.set("overtaken", ladder.now + ladder.timing.overtaken);
+  const { main } = ladder;
+  if (!main) return;
+  if (!news) main.sure = true;
+  else if (main.newsAt < askedAt) ladder.timers.set("overtaken", ladder.now + ladder.timing.overtaken);
 }
 
 /**

@@ -26,7 +26,7 @@ export function open(ladder, kind, pad) {
   const id = (ladder.ids += 1);
   /** @type {Try} */
   const stream = {
-    id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null,
+    id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null, sure: false,
     frameAt: ladder.now, newsAt: 0, transit: Infinity, pace: newPace(), lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
   };
   ladder.tries.set(id, stream);
@@ -55,6 +55,7 @@ export function forgetTry(ladder, stream) {
   if (ladder.main === stream) {
     ladder.main = null;
     ladder.timers.delete("watchdog");
+    ladder.timers.delete("quiet");
   }
 }
 
@@ -135,6 +136,7 @@ export function takeProbe(ladder, input) {
   if (behind > latest || oneBehind(ladder, stream)) return failProof(ladder, stream, "late");
   stream.probeAt = ladder.now;
   stream.frameAt = ladder.now;
+  stream.sure = stream.newsAt === 0 && Math.abs(behind - ladder.timing.probeSent) <= ladder.timing.exact;
   if (stream.kind === "shadow") awaitHeartbeat(ladder, stream);
   else prove(ladder, stream);
 }
@@ -166,13 +168,34 @@ export function takeBatch(ladder, input) {
   stream.frameAt = ladder.now;
   if (!input.empty) {
     stream.newsAt = ladder.now;
+    // What came in one read with the probe may have pushed it out.
+    if (stream.probeAt === ladder.now) stream.sure = false;
     if (stream === ladder.main) ladder.timers.delete("overtaken");
+    lookWhenQuiet(ladder);
   }
-  if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, behind)) {
-    if (!stream.pad) return failProof(ladder, stream, "late");
-    close(ladder, stream);
-    lower(ladder, "hold", "late");
-  }
+  if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, behind)) holdsBack(ladder, stream);
+}
+
+/**
+ * The stream in use brings things too late: by padding it may do better.
+ * @param {Ladder} ladder
+ * @param {Try} stream
+ */
+export function holdsBack(ladder, stream) {
+  if (!stream.pad) return failProof(ladder, stream, "late");
+  close(ladder, stream);
+  lower(ladder, "hold", "late");
+}
+
+/**
+ * Events may have pushed `hello` and `probe` out of a buffer: once they pause, a
+ * poll sees whether the last of them is still in it.
+ * @param {Ladder} ladder
+ */
+function lookWhenQuiet(ladder) {
+  const { main } = ladder;
+  if (!main || main.sure || main.probeAt === null || ladder.forced === "stream") return;
+  ladder.timers.set("quiet", ladder.now + ladder.timing.quiet);
 }
 
 /**
@@ -216,6 +239,7 @@ export function prove(ladder, stream) {
   enter(ladder, STREAM);
   if (!again) ladder.timers.set("stable", ladder.now + ladder.timing.stable);
   watch(ladder);
+  lookWhenQuiet(ladder);
   planRecycle(ladder, stream);
   if (ladder.verdict) ladder.out.push({ do: "remember", verdict: null });
   ladder.verdict = null;
