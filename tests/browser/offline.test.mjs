@@ -5,8 +5,8 @@ import { agree, anyOf, networkNoise, only, workerNoise } from './harness/browser
 import { long, until } from './harness/processes.mjs'
 import { limit, useWiki } from './harness/wiki.mjs'
 
-/** A window that reloads while there is no server asks for its service worker too. */
-const reloadNoise = anyOf(networkNoise, workerNoise)
+/** Where the server goes away, a window may just be asking for its service worker too. */
+const awayNoise = anyOf(networkNoise, workerNoise)
 
 /**
  * What is sent under an id that belongs to another login is refused, and sent again as one's own: text, and the beat
@@ -38,7 +38,7 @@ describe('typing without a server', () => {
 
   it(`${offlineSeconds} s of typing, a reload, and the server's return leave every character there once`, limit(offlineSeconds + 120), async () => {
     await wiki.server.put('Offline', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Offline')
     await a.placeCaret('end')
     await a.type('before ')
@@ -67,7 +67,7 @@ describe('typing without a server', () => {
 
   it('a reload that begins without a server and ends with one keeps every character once', limit(120), async () => {
     await wiki.server.put('Reload', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Reload')
     anna.context.on('dialog', (dialog) => void dialog.accept())
     await wiki.server.kill()
@@ -83,7 +83,7 @@ describe('typing without a server', () => {
 
   it('a browser that crashes with unsent text has it when it is opened again', limit(120), async () => {
     await wiki.server.put('Crash', 'Words: ')
-    const { person: anna, folder } = await wiki.people.keeper(wiki.server.url, { allow: networkNoise })
+    const { person: anna, folder } = await wiki.people.keeper(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Crash')
     await wiki.server.kill()
     await a.placeCaret('end')
@@ -93,7 +93,7 @@ describe('typing without a server', () => {
     await anna.close()
 
     await wiki.server.start()
-    const { person: again } = await wiki.people.keeper(wiki.server.url, { allow: networkNoise, folder })
+    const { person: again } = await wiki.people.keeper(wiki.server.url, { allow: awayNoise, folder })
     const b = await again.edit('Crash')
     await b.saved({ seconds: 45 })
     assert.equal(await agree(wiki.server, 'Crash', [b]), 'Words: not lost ')
@@ -101,7 +101,7 @@ describe('typing without a server', () => {
 
   it('a server that is killed again and again while two people type loses and doubles nothing', limit(240), async () => {
     await wiki.server.put('Killed', '[ ]')
-    const [anna, ben] = await Promise.all([1, 2].map(() => wiki.people.person(wiki.server.url, { allow: networkNoise })))
+    const [anna, ben] = await Promise.all([1, 2].map(() => wiki.people.person(wiki.server.url, { allow: awayNoise })))
     const [a, b] = await Promise.all([anna.edit('Killed'), ben.edit('Killed')])
     await Promise.all([a.placeCaret('['), b.placeCaret('end')])
     const letters = 'ÄÖÜßÇÑØÅÆŁ'.repeat(long ? 40 : 16)
@@ -127,7 +127,7 @@ describe('typing without a server', () => {
 
   it('two windows of one browser on one page do not mix up what is unsent', limit(120), async () => {
     await wiki.server.put('Two tabs', '[ ]')
-    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Two tabs')
     const b = await anna.edit('Two tabs')
     await wiki.server.kill()
@@ -155,7 +155,7 @@ describe('typing without a server', () => {
 
   it('a login that changed meanwhile loses no text', limit(120), async () => {
     await wiki.server.put('Login', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Login')
     await wiki.server.kill()
     await a.placeCaret('end')
@@ -193,7 +193,7 @@ describe('typing without a server', () => {
 
   it('leaving with unsaved text warns, leaving with saved text does not', limit(), async () => {
     await wiki.server.put('Leaving', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: reloadNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Leaving')
     /** @type {string[]} */
     const dialogs = []
@@ -218,7 +218,7 @@ describe('typing without a server', () => {
 
   it('SIGTERM ends every stream and the server within 5 s', limit(), async () => {
     await wiki.server.put('Term', 'Words: ')
-    const anna = await wiki.people.person(wiki.server.url, { allow: networkNoise })
+    const anna = await wiki.people.person(wiki.server.url, { allow: awayNoise })
     const a = await anna.edit('Term')
     await anna.read('Term')
     await a.reaches(['stream'])

@@ -107,6 +107,18 @@ test("streams that die while the computer sleeps, again and again, demote nothin
   }
 });
 
+test("the way back up is tried again at once when this page stood still during the proof", async () => {
+  const tab = openTab({ fault: { mute: true }, timing: { shadowFirst: 10 * SECOND, shadowMax: 600 * SECOND } });
+  await tab.clock.advance(6 * SECOND);
+  assert.equal(tab.says(), "live/hold");
+  tab.server.fault.mute = false;
+  // Until the shadow stream has been asked for, and then its proof is missed.
+  for (let ms = 0; tab.server.count("stream") === 1 && ms < 20 * SECOND; ms += 1) await tab.clock.advance(1);
+  await tab.stall(1500);
+  await tab.clock.advance(17 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+});
+
 test("a stream that speaks is not given up because another request is slow", async () => {
   const tab = openTab();
   await tab.clock.advance(2 * SECOND);

@@ -41,7 +41,7 @@ export const networkNoise = new RegExp(
   String.raw`^error: Failed to load resource: (net::ERR_[A-Z_]+|the server responded with a status of 50[24] \([A-Za-z ]+\)) \(${host}/_live/[^)]*\)$`,
 )
 
-/** A reload without a server: Chromium asks for the service worker's script, and says no address. */
+/** Chromium asks for the service worker's script after the server has gone, and names no address. */
 export const workerNoise = /^error: An unknown error occurred when fetching the script\. \(\)$/
 
 /** A page that is not there yet, or not any more. @param {string} path */

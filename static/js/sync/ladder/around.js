@@ -126,8 +126,17 @@ export function scheduleShadow(ladder) {
   ladder.timers.set("shadow", ladder.now + ladder.shadowDelay * vary);
 }
 
-/** @param {Ladder} ladder */
-export function shadowFailed(ladder) {
+/**
+ * @param {Ladder} ladder
+ * @param {boolean} [unsure] it may be this page that was slow: try again at once, if not for ever
+ */
+export function shadowFailed(ladder, unsure = false) {
+  if (unsure && ladder.chances < ladder.timing.chances) {
+    ladder.chances += 1;
+    ladder.timers.set("shadow", ladder.now + ladder.timing.catchUp);
+    return;
+  }
+  ladder.chances = 0;
   ladder.shadowDelay = Math.min(ladder.shadowDelay * 2, ladder.timing.shadowMax);
   ladder.shadowPad = !ladder.shadowPad;
   scheduleShadow(ladder);

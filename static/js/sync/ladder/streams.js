@@ -4,7 +4,7 @@
  */
 
 import { CHECKING, CONNECTING, STREAM } from "../states.js";
-import { scheduleShadow, shadowFailed, takeTimers } from "./around.js";
+import { shadowFailed, takeTimers } from "./around.js";
 import { cached, clearAhead, takeAdvice } from "./faults.js";
 import { newPace, noteFrame, oneBehind, staysLate } from "./lag.js";
 import { pollNow } from "./requests.js";
@@ -269,7 +269,7 @@ export function failProof(ladder, stream, how) {
   // It may be this page that was slow.
   const again = probeAt === null && unsure(ladder, stream);
   close(ladder, stream);
-  if (kind === "shadow") return again ? scheduleShadow(ladder) : shadowFailed(ladder);
+  if (kind === "shadow") return shadowFailed(ladder, again);
   if (ladder.forced === "stream") {
     ladder.usePad = !pad;
     return stayForced(ladder);
