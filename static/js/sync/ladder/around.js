@@ -7,10 +7,11 @@
 import { covers } from "../cursor.js";
 import { CHECKING, CONNECTING, HOLD, OFF, OFFLINE, POLL, STREAM } from "../states.js";
 import { check, clearAhead, doubt, mute, settleDoubt, takeBeat } from "./faults.js";
+import { failProof, helloMissing, holdsBack, takeBatch, takeHello, takeProbe } from "./proof.js";
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
 import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
 import { pulse } from "./stalls.js";
-import { candidates, close, closeAll, closeHold, failProof, helloMissing, holdsBack, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
+import { candidates, close, closeAll, closeHold, open, realign, streamAdvised, streamEnded, streamFailed, takeBye, takeBytes } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Input} Input */
