@@ -30,14 +30,27 @@ test("hello and probe that waited in this page for one read do not make the netw
   assertPlainStream(tab);
 });
 
-test("a page that stands still time after time while it connects still finds the stream", async () => {
+test("a page that stands still time after time while it connects still finds a stream", async () => {
   const tab = openTab();
   for (let count = 0; count < 2; count += 1) {
     await tab.clock.advance(5);
     await tab.stall(895);
   }
   await tab.clock.advance(3 * SECOND);
-  assertPlainStream(tab);
+  assert.equal(tab.says(), "live/stream");
+  assert.equal(verdict(tab), null);
+});
+
+test("a page that stands still opens no more streams at once than any other", async () => {
+  const tab = openTab({ fault: { tick: 2000 } });
+  let most = 0;
+  for (let count = 0; count < 24; count += 1) {
+    await tab.clock.advance(50);
+    await tab.stall(300);
+    most = Math.max(most, tab.server.streams.size);
+  }
+  assert.equal(tab.says(), "live/hold");
+  assert.ok(most <= 2, `${most} streams`);
 });
 
 test("a probe that waited in this page is not late", async () => {

@@ -165,7 +165,7 @@ export class Ladder {
     this.sleptAt = -Infinity;
     /** When deadlines were last put off for that. */
     this.excusedAt = -Infinity;
-    /** How often a plain try was made again, since it may have been this page that was slow. */
+    /** How often a try was made again at once, since it may have been this page that was slow. */
     this.chances = 0;
     /** @type {"lumped" | "late" | null} how the plain try failed its proof */
     this.failedHow = null;

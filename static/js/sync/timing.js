@@ -42,7 +42,7 @@ export const TIMING = {
   stall: 250,
   /** Ours: time after that to take in what has arrived, before anybody is judged by a clock. */
   catchUp: 200,
-  /** Ours: how often (not ms) a proof that failed then is asked for again before it counts. */
+  /** Ours: how often (not ms) a shadow stream whose proof failed then is tried again at once. */
   chances: 2,
   /** Ours: how finely this page watches itself while a stream is being proven. */
   pulse: 100,

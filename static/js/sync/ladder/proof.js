@@ -168,17 +168,18 @@ export function failProof(ladder, stream, how) {
     ladder.usePad = !pad;
     return stayForced(ladder);
   }
-  if (again && ladder.chances < ladder.timing.chances && candidates(ladder).length === 0) {
-    ladder.chances += 1;
-    open(ladder, "first", false);
-  }
+  // Once more as it was, alone: a browser may have only so many streams, and those just closed count for a while.
+  const repeat = again && !pad && ladder.chances === 0 && candidates(ladder).length === 0;
   if (pad) {
     if (candidates(ladder).length === 0) lower(ladder, "hold", ladder.failedHow ?? how);
     return;
   }
   ladder.failedHow = how;
   enter(ladder, CONNECTING);
-  if (!candidates(ladder).some((other) => other.pad)) open(ladder, "retry", true);
+  if (repeat) {
+    ladder.chances += 1;
+    open(ladder, "first", false);
+  } else if (!candidates(ladder).some((other) => other.pad)) open(ladder, "retry", true);
   ladder.timers.set("hedge", ladder.now);
   takeTimers(ladder);
 }
