@@ -112,6 +112,7 @@ describe('typing without a server', () => {
     })
     let kills = 0
     while (typing) {
+      // The rhythm of the kills: each hits the typing somewhere else.
       await new Promise((resolve) => setTimeout(resolve, 1500))
       await wiki.server.kill()
       kills += 1
