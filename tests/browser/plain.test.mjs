@@ -1,32 +1,19 @@
 // Without JavaScript: read, create, edit, merge, delete and undo, in a real browser with scripts off.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, describe, it } from 'node:test'
-import { networkNoise, startBrowser } from './harness/browser.mjs'
-import { slowness } from './harness/processes.mjs'
-import { startServer } from './harness/server.mjs'
+import { describe, it } from 'node:test'
+import { missingNoise } from './harness/browser.mjs'
+import { limit, useWiki } from './harness/wiki.mjs'
 
 describe('without JavaScript', () => {
-  /** @type {Awaited<ReturnType<typeof startServer>>} */
-  let server
-  /** @type {Awaited<ReturnType<typeof startBrowser>>} */
-  let people
-  before(async () => {
-    server = await startServer()
-    people = await startBrowser()
-  })
-  afterEach(() => people.leave())
-  after(async () => {
-    await people?.close()
-    await server?.stop()
-  })
+  const wiki = useWiki()
 
-  const scriptless = async () => {
-    const person = await people.person(server.url, { javaScriptEnabled: false, allow: networkNoise })
+  /** @param {RegExp} [allow] */
+  const scriptless = async (allow) => {
+    const person = await wiki.people.person(wiki.server.url, { javaScriptEnabled: false, allow })
     return person.context.newPage()
   }
-  const limit = { timeout: 60_000 * slowness }
 
-  it('the front page is complete HTML with styles and refreshes itself', limit, async () => {
+  it('the front page is complete HTML with styles and refreshes itself', limit(), async () => {
     const page = await scriptless()
     const answer = await page.goto('/')
     assert.equal(answer?.status(), 200)
@@ -36,8 +23,8 @@ describe('without JavaScript', () => {
     if (font) assert.doesNotMatch(font, /^"?Times/)
   })
 
-  it('a page is created, written and read', limit, async () => {
-    const page = await scriptless()
+  it('a page is created, written and read', limit(), async () => {
+    const page = await scriptless(missingNoise('Notes of today'))
     const missing = await page.goto('/wiki/Notes%20of%20today')
     assert.equal(missing?.status(), 404)
     await page.locator('main form [type="submit"], main button').first().click()
@@ -48,11 +35,11 @@ describe('without JavaScript', () => {
     await page.waitForURL(/\/wiki\/Notes/)
     assert.match(await page.locator('#page h1').innerText(), /^Today\b/)
     assert.equal(await page.locator('#page em').innerText(), 'met')
-    assert.match(await server.raw('Notes of today'), /We \*met\*\. ÄÖ 🙂/)
+    assert.match(await wiki.server.raw('Notes of today'), /We \*met\*\. ÄÖ 🙂/)
   })
 
-  it('two forms that change different places are merged', limit, async () => {
-    await server.put('Merged', 'one\n\ntwo\n\nthree\n')
+  it('two forms that change different places are merged', limit(), async () => {
+    await wiki.server.put('Merged', 'one\n\ntwo\n\nthree\n')
     const [a, b] = [await scriptless(), await scriptless()]
     await Promise.all([a.goto('/edit/Merged'), b.goto('/edit/Merged')])
     await a.fill('textarea[name="text"]', 'ONE\n\ntwo\n\nthree\n')
@@ -61,11 +48,11 @@ describe('without JavaScript', () => {
     await a.waitForURL(/\/wiki\/Merged/)
     await b.locator('#edit-form [type="submit"]').click()
     await b.waitForURL(/\/wiki\/Merged/)
-    assert.equal((await server.raw('Merged')).trim(), 'ONE\n\ntwo\n\nTHREE')
+    assert.equal((await wiki.server.raw('Merged')).trim(), 'ONE\n\ntwo\n\nTHREE')
   })
 
-  it('two forms that change the same words keep both and say so', limit, async () => {
-    await server.put('Conflict', 'The meeting is on Monday.\n')
+  it('two forms that change the same words keep both and say so', limit(), async () => {
+    await wiki.server.put('Conflict', 'The meeting is on Monday.\n')
     const [a, b] = [await scriptless(), await scriptless()]
     await Promise.all([a.goto('/edit/Conflict'), b.goto('/edit/Conflict')])
     await a.fill('textarea[name="text"]', 'The meeting is on Tuesday.\n')
@@ -77,16 +64,16 @@ describe('without JavaScript', () => {
     const said = await b.locator('main').innerText()
     assert.match(said, /Tuesday/)
     assert.match(said, /Friday/)
-    const raw = await server.raw('Conflict')
+    const raw = await wiki.server.raw('Conflict')
     assert.match(raw, /Tuesday/)
     assert.match(raw, /Friday/)
   })
 
-  it('a form that is saved while a browser types merges into what is being typed', limit, async () => {
-    await server.put('Form and editor', 'First line.\n\nLast line.\n')
+  it('a form that is saved while a browser types merges into what is being typed', limit(), async () => {
+    await wiki.server.put('Form and editor', 'First line.\n\nLast line.\n')
     const form = await scriptless()
     await form.goto('/edit/Form%20and%20editor')
-    const anna = await people.person(server.url)
+    const anna = await wiki.people.person(wiki.server.url)
     const editor = await anna.edit('Form and editor')
     await editor.placeCaret('Last line.')
     await editor.type(' Typed')
@@ -97,17 +84,17 @@ describe('without JavaScript', () => {
     await editor.type(' live.')
     await editor.sees('First line, from the form.')
     await editor.saved()
-    assert.equal((await server.raw('Form and editor')).trim(), 'First line, from the form.\n\nLast line. Typed live.')
+    assert.equal((await wiki.server.raw('Form and editor')).trim(), 'First line, from the form.\n\nLast line. Typed live.')
   })
 
-  it('deleting asks, and can be undone', limit, async () => {
-    await server.put('Going', 'Still here.\n')
-    const page = await scriptless()
+  it('deleting asks, and can be undone', limit(), async () => {
+    await wiki.server.put('Going', 'Still here.\n')
+    const page = await scriptless(missingNoise('Going'))
     await page.goto('/delete/Going')
-    assert.equal((await fetch(`${server.url}/wiki/Going`)).status, 200, 'asking deletes nothing')
+    assert.equal((await fetch(`${wiki.server.url}/wiki/Going`)).status, 200, 'asking deletes nothing')
     await page.locator('main form [type="submit"]').first().click()
     await page.waitForURL(/\/wiki\/Going/)
-    assert.equal((await fetch(`${server.url}/wiki/Going`)).status, 404)
+    assert.equal((await fetch(`${wiki.server.url}/wiki/Going`)).status, 404)
     await page.locator('form[action^="/restore/"] [type="submit"], form[action^="/restore/"] button').first().click()
     await page.waitForURL(/\/wiki\/Going/)
     assert.match(await page.locator('#page').innerText(), /Still here/)

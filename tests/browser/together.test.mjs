@@ -1,9 +1,9 @@
 // Several people write and read one page at once, on each rung of the ladder, with the same assertions.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, describe, it } from 'node:test'
-import { agree, only, startBrowser } from './harness/browser.mjs'
+import { describe, it } from 'node:test'
+import { agree, only } from './harness/browser.mjs'
 import { slowness, until } from './harness/processes.mjs'
-import { startServer } from './harness/server.mjs'
+import { limit, useWiki } from './harness/wiki.mjs'
 
 /** `seconds`: how soon a reader must see what was typed; on `poll` one interval (2 s ± 10 %) and a request. */
 const rungs = [
@@ -13,25 +13,13 @@ const rungs = [
 ]
 
 describe('several people on one page', () => {
-  /** @type {Awaited<ReturnType<typeof startServer>>} */
-  let server
-  /** @type {Awaited<ReturnType<typeof startBrowser>>} */
-  let people
-  before(async () => {
-    server = await startServer()
-    people = await startBrowser()
-  })
-  afterEach(() => people.leave())
-  after(async () => {
-    await people?.close()
-    await server?.stop()
-  })
+  const wiki = useWiki()
 
   for (const { live, seconds } of rungs) {
-    it(`two write at once and a third reads along, on ${live}`, { timeout: 120_000 * slowness }, async () => {
+    it(`two write at once and a third reads along, on ${live}`, limit(120), async () => {
       const path = `Together on ${live}`
-      await server.put(path, 'Beginning.\n\nMiddle.\n\nEnd: ')
-      const [anna, ben, cleo] = await Promise.all([1, 2, 3].map(() => people.person(server.url)))
+      await wiki.server.put(path, 'Beginning.\n\nMiddle.\n\nEnd: ')
+      const [anna, ben, cleo] = await Promise.all([1, 2, 3].map(() => wiki.people.person(wiki.server.url)))
       const reader = await cleo.read(path, { live })
       const [a, b] = await Promise.all([anna.edit(path, { live }), ben.edit(path, { live })])
       for (const window of [reader, a, b]) {
@@ -60,7 +48,7 @@ describe('several people on one page', () => {
       // At different places at once.
       await Promise.all([a.placeCaret('start'), b.placeCaret('end')])
       await Promise.all([a.type('<<<<<<<<<<'), b.type('==========')])
-      const text = await agree(server, path, [a, b], { seconds: 10 + seconds })
+      const text = await agree(wiki.server, path, [a, b], { seconds: 10 + seconds })
       assert.equal(only(text, /[ÄÖÜßÇÑØÅÆŁ]/), letters)
       assert.equal(only(text, /\d/), digits)
       assert.ok(text.startsWith('<<<<<<<<<<Beginning.'), text)
@@ -102,9 +90,9 @@ describe('several people on one page', () => {
     })
   }
 
-  it('undo takes back only what you wrote yourself', { timeout: 60_000 * slowness }, async () => {
-    await server.put('Undo', 'Start ')
-    const [anna, ben] = await Promise.all([people.person(server.url), people.person(server.url)])
+  it('undo takes back only what you wrote yourself', limit(), async () => {
+    await wiki.server.put('Undo', 'Start ')
+    const [anna, ben] = await Promise.all([wiki.people.person(wiki.server.url), wiki.people.person(wiki.server.url)])
     const [a, b] = await Promise.all([anna.edit('Undo'), ben.edit('Undo')])
     await a.placeCaret('end')
     await a.type('mine')
@@ -113,24 +101,24 @@ describe('several people on one page', () => {
     await b.type('theirs ')
     await a.sees('theirs')
     await a.page.keyboard.press('Control+z')
-    const text = await agree(server, 'Undo', [a, b])
+    const text = await agree(wiki.server, 'Undo', [a, b])
     assert.ok(text.includes('theirs') && text.includes('Start') && !text.includes('mine'), text)
   })
 
-  it('whoever opens a page while others write has everything', { timeout: 60_000 * slowness }, async () => {
-    await server.put('Late', '')
-    const [anna, ben] = await Promise.all([people.person(server.url), people.person(server.url)])
+  it('whoever opens a page while others write has everything', limit(), async () => {
+    await wiki.server.put('Late', '')
+    const [anna, ben] = await Promise.all([wiki.people.person(wiki.server.url), wiki.people.person(wiki.server.url)])
     const a = await anna.edit('Late')
     const typing = a.type('The words keep coming while somebody opens the page and reads it as well.', { delay: 30 })
     const [b, reader] = await Promise.all([ben.edit('Late'), ben.read('Late')])
     await typing
-    assert.equal(await agree(server, 'Late', [a, b]), 'The words keep coming while somebody opens the page and reads it as well.')
+    assert.equal(await agree(wiki.server, 'Late', [a, b]), 'The words keep coming while somebody opens the page and reads it as well.')
     await reader.sees('reads it as well')
   })
 
-  it('a name that changes changes for everybody', { timeout: 60_000 * slowness }, async () => {
-    await server.put('Names', 'Who is here?')
-    const [anna, ben] = await Promise.all([people.person(server.url), people.person(server.url)])
+  it('a name that changes changes for everybody', limit(), async () => {
+    await wiki.server.put('Names', 'Who is here?')
+    const [anna, ben] = await Promise.all([wiki.people.person(wiki.server.url), wiki.people.person(wiki.server.url)])
     const a = await anna.edit('Names')
     const b = await ben.read('Names')
     const form = await anna.context.newPage()

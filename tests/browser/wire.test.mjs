@@ -4,35 +4,23 @@ import { execFile, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { after, afterEach, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { agree, startBrowser } from './harness/browser.mjs'
+import { agree } from './harness/browser.mjs'
 import { slowness, temporaryFolder, until } from './harness/processes.mjs'
 import { startServer } from './harness/server.mjs'
+import { limit, useWiki } from './harness/wiki.mjs'
 
 const run = promisify(execFile)
 /** @param {string[]} args */
 const curl = async (...args) => (await run('curl', ['-sS', '--max-time', '20', ...args])).stdout
 
 describe('on the wire', () => {
-  /** @type {Awaited<ReturnType<typeof startServer>>} */
-  let server
-  /** @type {Awaited<ReturnType<typeof startBrowser>>} */
-  let people
-  before(async () => {
-    server = await startServer()
-    people = await startBrowser()
-  })
-  afterEach(() => people.leave())
-  after(async () => {
-    await people?.close()
-    await server?.stop()
-  })
-  const limit = { timeout: 60_000 * slowness }
+  const wiki = useWiki()
 
-  it('curl -N shows a stream that a person can read', limit, async () => {
-    const { id } = await server.put('Curled', 'Hello.\n')
-    const child = spawn('curl', ['-sSNi', `${server.url}/_live/events?mode=stream&topics=view:${id},here:${id}&client=curlcurlcurlcurl&nonce=seen`])
+  it('curl -N shows a stream that a person can read', limit(), async () => {
+    const { id } = await wiki.server.put('Curled', 'Hello.\n')
+    const child = spawn('curl', ['-sSNi', `${wiki.server.url}/_live/events?mode=stream&topics=view:${id},here:${id}&client=curlcurlcurlcurl&nonce=seen`])
     let seen = ''
     child.stdout.on('data', (data) => (seen += data))
     await until(() => seen.includes('event: probe'), { seconds: 5, what: () => `hello and probe came: ${seen}` })
@@ -42,19 +30,19 @@ describe('on the wire', () => {
     assert.match(seen, /x-accel-buffering: no/i)
     assert.match(seen, /incremental: \?1/i)
     assert.match(seen, /event: hello\nid: [a-z2-7]{8}\.\d+\ndata: \{.*"nonce":"seen"/)
-    await server.put('Curled', 'Hello, world.\n', await server.revision('Curled'))
+    await wiki.server.put('Curled', 'Hello, world.\n', await wiki.server.revision('Curled'))
     await until(() => seen.includes('Hello, world.'), { seconds: 5, what: () => `the change came: ${seen}` })
     assert.match(seen, /event: batch\nid: [a-z2-7]{8}\.\d+\ndata: \{"from":"[^"]+","to":"[^"]+","events":\[.*"topic":"view:/)
     child.kill()
   })
 
-  it('curl -T with If-Match edits a page while a browser types in it', limit, async () => {
-    await server.put('Page', 'First line.\n\nLast line.\n')
-    const anna = await people.person(server.url)
+  it('curl -T with If-Match edits a page while a browser types in it', limit(), async () => {
+    await wiki.server.put('Page', 'First line.\n\nLast line.\n')
+    const anna = await wiki.people.person(wiki.server.url)
     const a = await anna.edit('Page')
     const folder = temporaryFolder('curl')
     const file = join(folder, 'page.md')
-    const head = await curl('-D', '-', '-o', file, `${server.url}/raw/Page`)
+    const head = await curl('-D', '-', '-o', file, `${wiki.server.url}/raw/Page`)
     const etag = /etag: ("[^"]+")/i.exec(head)?.[1] ?? ''
     assert.match(etag, /^"\d+"$/)
     await a.placeCaret('Last line.')
@@ -62,16 +50,16 @@ describe('on the wire', () => {
     await a.saved()
     writeFileSync(file, readFileSync(file, 'utf8').replace('First', 'Uploaded first'))
     const typing = a.type(' in the browser.', { delay: 40 })
-    const answer = await curl('-T', file, '-H', 'Content-Type: text/markdown', '-H', `If-Match: ${etag}`, '-w', '\n%{http_code}', `${server.url}/api/v1/pages/Page`)
+    const answer = await curl('-T', file, '-H', 'Content-Type: text/markdown', '-H', `If-Match: ${etag}`, '-w', '\n%{http_code}', `${wiki.server.url}/api/v1/pages/Page`)
     assert.match(answer, /\n200$/, answer)
     await typing
-    assert.equal(await agree(server, 'Page', [a]), 'Uploaded first line.\n\nLast line. Typed in the browser.\n')
+    assert.equal(await agree(wiki.server, 'Page', [a]), 'Uploaded first line.\n\nLast line. Typed in the browser.\n')
   })
 
-  it('writes that must not happen are refused with the right status and a sentence', limit, async () => {
-    await server.put('Guarded', 'Text.\n')
-    const url = `${server.url}/api/v1/pages/Guarded`
-    const cookie = (await fetch(`${server.url}/wiki/Guarded`)).headers.get('set-cookie')?.split(';')[0] ?? ''
+  it('writes that must not happen are refused with the right status and a sentence', limit(), async () => {
+    await wiki.server.put('Guarded', 'Text.\n')
+    const url = `${wiki.server.url}/api/v1/pages/Guarded`
+    const cookie = (await fetch(`${wiki.server.url}/wiki/Guarded`)).headers.get('set-cookie')?.split(';')[0] ?? ''
     assert.match(cookie, /halley_guest=/)
     const markdown = { 'content-type': 'text/markdown' }
     /** @type {[string, RequestInit, number][]} */
@@ -94,42 +82,42 @@ describe('on the wire', () => {
       assert.match(error.code, /^[a-z0-9_]+$/, what)
       assert.match(error.message, /^[A-Z].*[.!?]$/s, what)
     }
-    assert.equal(await server.raw('Guarded'), 'Text.\n')
+    assert.equal(await wiki.server.raw('Guarded'), 'Text.\n')
   })
 
-  it('bad paths, cursors and topics are refused with 400', limit, async () => {
-    const { id } = await server.put('Bad', 'Text.\n')
+  it('bad paths, cursors and topics are refused with 400', limit(), async () => {
+    const { id } = await wiki.server.put('Bad', 'Text.\n')
     for (const query of [
       `mode=poll&cursor=nonsense&topics=view:${id}&client=aaaaaaaaaaaaaaaa&nonce=n`,
       'mode=poll&topics=nonsense:1&client=aaaaaaaaaaaaaaaa&nonce=n',
       `mode=poll&topics=view:x&client=aaaaaaaaaaaaaaaa&nonce=n`,
     ]) {
-      const answer = await fetch(`${server.url}/_live/events?${query}`)
+      const answer = await fetch(`${wiki.server.url}/_live/events?${query}`)
       assert.equal(answer.status, 400, `${query}: ${await answer.text()}`)
     }
     for (const path of ['a/../b', '%2e%2e/x', 'a//b', 'x%00y', 'x%0ay', Array(18).fill('a').join('/')]) {
-      const answer = await curl('--path-as-is', '-o', '/dev/null', '-w', '%{http_code}', `${server.url}/wiki/${path}`)
+      const answer = await curl('--path-as-is', '-o', '/dev/null', '-w', '%{http_code}', `${wiki.server.url}/wiki/${path}`)
       assert.ok(['400', '308', '404'].includes(answer), `${path}: ${answer}`)
-      const write = await curl('--path-as-is', '-X', 'PUT', '-d', 'x', '-H', 'Content-Type: text/markdown', '-o', '/dev/null', '-w', '%{http_code}', `${server.url}/api/v1/pages/${path}`)
+      const write = await curl('--path-as-is', '-X', 'PUT', '-d', 'x', '-H', 'Content-Type: text/markdown', '-o', '/dev/null', '-w', '%{http_code}', `${wiki.server.url}/api/v1/pages/${path}`)
       assert.ok(['400', '308', '404'].includes(write), `PUT ${path}: ${write}`)
     }
   })
 
-  it('the program alone in an empty folder serves the welcome page with its styles', limit, async () => {
-    const html = await curl(`${server.url}/`)
+  it('the program alone in an empty folder serves the welcome page with its styles', limit(), async () => {
+    const html = await curl(`${wiki.server.url}/`)
     const styles = [...html.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map((match) => match[1].replaceAll('&#x2f;', '/'))
     assert.ok(styles.length > 0, html)
     for (const style of styles) {
-      const answer = await fetch(server.url + style)
+      const answer = await fetch(wiki.server.url + style)
       assert.equal(answer.status, 200, style)
       assert.match(answer.headers.get('content-type') ?? '', /text\/css/)
       assert.ok((await answer.text()).length > 500, style)
     }
   })
 
-  it('updates that overflow the stack of an ungated server are refused, and it runs on', limit, async () => {
-    const { id } = await server.put('Bombs', 'Text.\n')
-    const session = await fetch(`${server.url}/_live/pages/${id}/session`, {
+  it('updates that overflow the stack of an ungated server are refused, and it runs on', limit(), async () => {
+    const { id } = await wiki.server.put('Bombs', 'Text.\n')
+    const session = await fetch(`${wiki.server.url}/_live/pages/${id}/session`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' },
       body: '{"client":"bombbombbombbomb"}',
@@ -155,7 +143,7 @@ describe('on the wire', () => {
       ],
     }
     for (const [what, bytes] of Object.entries(bombs)) {
-      const answer = await fetch(`${server.url}/_live/pages/${id}/updates?client=bombbombbombbomb&op=bomb-${bytes.length}`, {
+      const answer = await fetch(`${wiki.server.url}/_live/pages/${id}/updates?client=bombbombbombbomb&op=bomb-${bytes.length}`, {
         method: 'POST',
         headers: { 'content-type': 'application/octet-stream', 'sec-fetch-site': 'same-origin', cookie },
         body: new Uint8Array(bytes),
@@ -163,17 +151,17 @@ describe('on the wire', () => {
       const text = await answer.text()
       assert.ok([409, 413, 422].includes(answer.status), `${what}: ${answer.status} ${text}`)
     }
-    assert.equal(await server.raw('Bombs'), 'Text.\n')
+    assert.equal(await wiki.server.raw('Bombs'), 'Text.\n')
   })
 
-  it('200 silent and stuck connections do not stop anybody else', { timeout: 120_000 * slowness }, async () => {
+  it('200 silent and stuck connections do not stop anybody else', limit(120), async () => {
     const big = 'A long page. '.repeat(20_000)
-    const { id } = await server.put('Stuck', big)
+    const { id } = await wiki.server.put('Stuck', big)
     const measure = async () => {
       const times = []
       for (let count = 0; count < 40; count++) {
         const begun = performance.now()
-        const answer = await fetch(`${server.url}/healthz`)
+        const answer = await fetch(`${wiki.server.url}/healthz`)
         await answer.text()
         assert.equal(answer.status, 200)
         times.push(performance.now() - begun)
@@ -183,7 +171,7 @@ describe('on the wire', () => {
     const quiet = await measure()
 
     const sockets = Array.from({ length: 200 }, (_, index) => {
-      const socket = connect(server.port, '127.0.0.1')
+      const socket = connect(wiki.server.port, '127.0.0.1')
       socket.on('error', () => {})
       const host = 'Host: 127.0.0.1\r\n'
       const starts = [
@@ -201,22 +189,22 @@ describe('on the wire', () => {
     })
     await until(() => sockets.every((socket) => !socket.connecting), { what: 'all are connected' })
     // What they do not read has to pile up somewhere: the server is made to send.
-    const anna = await people.person(server.url)
+    const anna = await wiki.people.person(wiki.server.url)
     const a = await anna.edit('Stuck')
     await a.placeCaret('start')
     await a.type('Still alive, and everybody sees it at once. ')
     await a.saved({ seconds: 10 })
     const busy = await measure()
     const p = (/** @type {number[]} */ times) => `p50 ${times[20].toFixed(1)} ms, max ${times[39].toFixed(1)} ms`
-    const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024
+    const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${wiki.server.pid}/status`, 'utf8'))?.[1]) / 1024
     console.log(`# healthz alone: ${p(quiet)}; beside 200 hostile sockets: ${p(busy)}; server ${memory.toFixed(0)} MB`)
     assert.ok(busy[20] < Math.max(20, quiet[20] * 5) * slowness, p(busy))
     assert.ok(memory < 400, `${memory} MB`)
-    assert.match(await server.raw('Stuck'), /^Still alive/)
+    assert.match(await wiki.server.raw('Stuck'), /^Still alive/)
     for (const socket of sockets) socket.destroy()
   })
 
-  it('SIGTERM ends the server in time with hostile connections open', { timeout: 60_000 * slowness }, async () => {
+  it('SIGTERM ends the server in time with hostile connections open', limit(), async () => {
     const other = await startServer()
     await other.put('Stop', 'x'.repeat(500_000))
     const sockets = Array.from({ length: 40 }, (_, index) => {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { setDeadline } from "./clock.js";
+
 /** @typedef {"reading"|"writing"|"away"} PresenceMode */
 /** @typedef {{ page: number | string, mode: PresenceMode, caret: null | { anchor: any, head: any } }} Here */
 /** @typedef {{ client: string, name: string, colour: number, guest: boolean, mode: PresenceMode, rung: string, caret: Here["caret"] }} Entry */
@@ -70,7 +72,7 @@ export function createBeat(options) {
     sentAt = clock.now();
     const list = wantList;
     const abort = new AbortController();
-    const late = clock.setTimeout(() => abort.abort(), timeoutMs);
+    const answered = setDeadline(clock, () => abort.abort(), timeoutMs);
     let ok = false;
     /** @type {BeatAnswer | null} */
     let answer = null;
@@ -108,7 +110,7 @@ export function createBeat(options) {
     } catch {
       ok = false;
     }
-    clock.clearTimeout(late);
+    answered();
     inFlight = false;
     if (!running) return;
     options.onBeat(ok, answer, now);

@@ -6,6 +6,7 @@
  *
  * Safety: a lower rung is entered only when the server has been reached another
  * way meanwhile, so a restart or a dead network never demotes.
+ * Nobody is judged by a clock that stood still: see `ladder/stalls.js`.
  * Liveness: in every state except OFF either a request is under way, with a
  * time-out, or a timer is set.
  * @module
@@ -14,6 +15,7 @@
 import { take } from "./ladder/around.js";
 import { describe } from "./ladder/describe.js";
 import { begin, choose } from "./ladder/rungs.js";
+import { noticeStall } from "./ladder/stalls.js";
 import { OutcomeLog } from "./learn.js";
 import { OFF } from "./states.js";
 import { TIMING } from "./timing.js";
@@ -38,8 +40,11 @@ import { TIMING } from "./timing.js";
  * @property {number | null} helloAt
  * @property {number} helloRead number of the read that brought `hello`
  * @property {number | null} probeAt
+ * @property {boolean} sure no events may have pushed `hello` and `probe` out, or it has brought the last event of several
  * @property {number} frameAt when its last batch, probe or hello came
+ * @property {number} newsAt when its last batch with events came; 0: none yet
  * @property {number} transit quickest way of a frame from the server so far, ms, whatever the clocks say
+ * @property {import("./ladder/lag.js").Pace} pace
  * @property {number | null} lateAt when the first of the frames came that were late in a row
  * @property {number} heartbeatMs
  * @property {number} maxAgeMs 0: not told
@@ -152,6 +157,16 @@ export class Ladder {
     this.judging = false;
     /** Another request failed; a beat says whether the network is gone. */
     this.doubting = false;
+    this.doubtAt = 0;
+    /** When the stream in use last brought anything. */
+    this.bytesAt = 0;
+    /** When this page was last found to have stood still; and to have slept. */
+    this.stalledAt = -Infinity;
+    this.sleptAt = -Infinity;
+    /** When deadlines were last put off for that. */
+    this.excusedAt = -Infinity;
+    /** How often a try was made again at once, since it may have been this page that was slow. */
+    this.chances = 0;
     /** @type {"lumped" | "late" | null} how the plain try failed its proof */
     this.failedHow = null;
     /** @type {string | null} a head that the stream has yet to reach */
@@ -177,6 +192,7 @@ export class Ladder {
   input(input, now) {
     this.now = now;
     this.out = [];
+    noticeStall(this);
     if (input.type === "start") {
       if (!this.started) {
         this.started = true;
@@ -201,7 +217,6 @@ export class Ladder {
     for (const at of this.timers.values()) if (first === null || at < first) first = at;
     return first;
   }
-
 
   /** What the page says about itself; true at any moment. @param {number} now @returns {Status} */
   status(now) {

@@ -18,6 +18,8 @@ export const TIMING = {
   probeMin: 300,
   /** ... and at most. */
   probeMax: 3000,
+  /** `probe` is sent this long after `hello`; a server that is busy says in the frame how long it took. */
+  probeSent: 700,
   /** Ours: and at most this long after it without padding, where it may have been pushed out by chance. */
   punctual: 1200,
   /** Ours: no `probe` this long after `hello` (it is sent after 700): begin the padded try beside. */
@@ -30,6 +32,22 @@ export const TIMING = {
   beatTimeout: 3000,
   /** The head may be ahead of us this long. */
   ahead: 3000,
+  /** Ours: news of a poll that the stream does not bring within this time have not merely overtaken it. */
+  overtaken: 1000,
+  /** Ours: a probe this close to its time, with no events before it, was not pushed out by them. */
+  exact: 100,
+  /** Ours: so long after the last event a poll sees whether a stream that was proven among events holds any back. */
+  quiet: 1000,
+  /** Ours: a timer later than this means that this page itself stood still; what is late may have waited here. */
+  stall: 250,
+  /** Ours: time after that to take in what has arrived, before anybody is judged by a clock. */
+  catchUp: 200,
+  /** Ours: how often (not ms) a shadow stream whose proof failed then is tried again at once. */
+  chances: 2,
+  /** Ours: how finely this page watches itself while a stream is being proven. */
+  pulse: 100,
+  /** Ours: a timer later than this means that the computer slept, and connections with it. */
+  asleep: 5000,
   /** A second mute within this time demotes. */
   muteWindow: 300000,
   /** An end without `bye` before this age is a cut ... */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setDeadline } from "./clock.js";
 import { createSseParser } from "./sse.js";
 
 /** @typedef {import("./clock.js").Clock} Clock */
@@ -70,7 +71,7 @@ function refusal(response, now) {
 export async function ask(net, query, options) {
   const abort = new AbortController();
   let late = false;
-  const timer = net.clock.setTimeout(() => {
+  const answered = setDeadline(net.clock, () => {
     late = true;
     abort.abort();
   }, options.timeoutMs);
@@ -102,7 +103,7 @@ export async function ask(net, query, options) {
     // A body that is not JSON under a JSON type was cut or rewritten on the way.
     return { ok: false, failure: { kind: late ? "timeout" : "network" } };
   } finally {
-    net.clock.clearTimeout(timer);
+    answered();
     options.signal.removeEventListener("abort", stop);
   }
 }

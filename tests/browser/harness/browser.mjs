@@ -31,8 +31,25 @@ function executable() {
   return found
 }
 
-/** What a browser says on its console when a server cannot be reached; not our code's doing. */
-export const networkNoise = /Failed to load resource|net::ERR_|NetworkError|Failed to fetch|the server responded with a status of|unknown error occurred when fetching the script/
+const host = String.raw`http://127\.0\.0\.1:\d+`
+
+/**
+ * What Chromium says when a live request does not get through: it did not connect, was broken off, or a proxy
+ * answered in the server's place. Whatever else is said fails the test, our own words above all.
+ */
+export const networkNoise = new RegExp(
+  String.raw`^error: Failed to load resource: (net::ERR_[A-Z_]+|the server responded with a status of 50[24] \([A-Za-z ]+\)) \(${host}/_live/[^)]*\)$`,
+)
+
+/** Chromium asks for the service worker's script after the server has gone, and names no address. */
+export const workerNoise = /^error: An unknown error occurred when fetching the script\. \(\)$/
+
+/** A page that is not there yet, or not any more. @param {string} path */
+export const missingNoise = (path) =>
+  new RegExp(String.raw`^error: Failed to load resource: the server responded with a status of 404 \(Not Found\) \(${host}/wiki/${encodePath(path)}\)$`)
+
+/** Any of several. @param {RegExp[]} messages */
+export const anyOf = (...messages) => new RegExp(messages.map(({ source }) => source).join('|'))
 
 /** Launches Chromium with people in it. */
 export async function startBrowser() {
@@ -111,7 +128,7 @@ export class Person {
 
   /** From now on these messages are expected too. @param {RegExp} allow */
   expectComplaints(allow) {
-    this.#allow = this.#allow ? new RegExp(`${this.#allow.source}|${allow.source}`) : allow
+    this.#allow = this.#allow ? anyOf(this.#allow, allow) : allow
   }
 
   close() {
@@ -287,6 +304,12 @@ export class Editor extends Window {
     await this.page.keyboard.type(text, { delay })
   }
 
+  /** Types, or puts the text in as one piece. @param {string} text @param {{ paste?: boolean }} options */
+  async write(text, { paste = false } = {}) {
+    if (paste) await this.page.keyboard.insertText(text)
+    else await this.type(text)
+  }
+
   /** @param {string} text @param {{ seconds?: number }} options */
   async sees(text, { seconds = 10 } = {}) {
     let last = ''
@@ -311,6 +334,42 @@ export class Editor extends Window {
       },
       { seconds, what: () => `everything was saved; it says '${last}'` },
     )
+  }
+
+  /**
+   * Waits until the page says that what is unsent is kept in this browser, and until this text is in its store:
+   * the window may be killed now.
+   * @param {string} text @param {{ seconds?: number }} options
+   */
+  async keeps(text, { seconds = 40 } = {}) {
+    let [said, kept] = ['', '']
+    await until(
+      async () => {
+        said = await this.saveStatus()
+        if (!/kept in this browser/.test(said)) return false
+        kept = await this.#kept()
+        return kept.includes(text)
+      },
+      { seconds, what: () => `'${text}' was kept in this browser; it says '${said}' and keeps '${kept}'` },
+    )
+  }
+
+  /** The text that this browser has of the page without a server, as a reload would find it. @returns {Promise<string>} */
+  #kept() {
+    return this.page.evaluate(async () => {
+      const { pageId, static: files } = document.body.dataset
+      const [{ Y }, { openStore }] = await Promise.all([import(`${files}/vendor/editor.js`), import(`${files}/js/outbox/store.js`)])
+      const store = await openStore(indexedDB)
+      const { doc, records } = await store.load(Number(pageId))
+      store.close()
+      const copy = new Y.Doc()
+      if (doc) Y.applyUpdate(copy, doc.state)
+      for (const { flight, entries } of records) {
+        if (flight) Y.applyUpdate(copy, flight.bytes)
+        for (const { bytes } of entries) Y.applyUpdate(copy, bytes)
+      }
+      return copy.getText('body').toString()
+    })
   }
 
   /** Names at the carets of others. */

@@ -94,6 +94,7 @@ export class FakeServer {
     if (request.mode === "hold" || request.mode === "poll") return this.asked(request, signal);
     if (request.mode === "beat") {
       if (fault.beatsFail) throw new TypeError("network");
+      if (fault.beatsTake) await new Promise((done) => this.clock.setTimeout(done, fault.beatsTake));
       const body = JSON.parse(request.body);
       this.beats.push({ ...body, at: this.clock.now() });
       return this.json({ head: `${this.epoch}.${this.log.length + this.lead}`, you: { id: "g", name: "Quiet Heron", colour: 1, guest: true }, ...(body.list ? { here: this.here } : {}) });
@@ -137,6 +138,7 @@ export class FakeServer {
     if (fault.streamPortal) return new Response("<html>", { headers: { "content-type": "text/html" } });
     let controller;
     let open = true;
+    let lost = false;
     const openedAt = clock.now();
     const server = this;
     const timers = new Set();
@@ -144,7 +146,14 @@ export class FakeServer {
     const body = new ReadableStream({ start: (c) => void (controller = c) });
     let kept = [];
     let bytes = 0;
-    const pass = (chunk) => open && controller.enqueue(chunk);
+    const arrive = (chunk) => open && controller.enqueue(chunk);
+    let lastAt = 0;
+    const pass = (chunk) => {
+      if (!fault.streamDelay) return arrive(chunk);
+      const delay = typeof fault.streamDelay === "function" ? fault.streamDelay() : fault.streamDelay;
+      lastAt = Math.max(lastAt, clock.now() + delay);
+      later(() => arrive(chunk), lastAt - clock.now());
+    };
     const release = () => {
       const chunks = kept;
       kept = [];
@@ -162,6 +171,7 @@ export class FakeServer {
       if (!open) return;
       const chunk = encoder.encode(text);
       bytes += chunk.length;
+      if (lost) return;
       const hole = fault.hole !== undefined && clock.now() - request.at > fault.hole;
       if (hole) return;
       if (fault.mute) kept.push(chunk);
@@ -169,12 +179,18 @@ export class FakeServer {
       else if (fault.behind) {
         release();
         kept = [chunk];
+      } else if (fault.block) {
+        kept.push(chunk);
+        const all = Buffer.concat(kept);
+        const whole = Math.floor(all.length / fault.block) * fault.block;
+        kept = [new Uint8Array(all.subarray(whole))];
+        if (whole > 0) pass(new Uint8Array(all.subarray(0, whole)));
       } else if (fault.thresh && bytes < fault.thresh) kept.push(chunk);
       else {
         release();
         pass(chunk);
       }
-      if (pad && !filler) later(() => write(`: ${" ".repeat(2048)}\n\n`, true), 50);
+      if (pad && !filler) later(() => write(`: ${" ".repeat(4096)}\n\n`, true), 50);
     };
     if (fault.tick) {
       const flush = () => {
@@ -209,6 +225,8 @@ export class FakeServer {
     const stream = {
       flush: () => send(false),
       cut: () => close(true),
+      // The connection dies, and nobody is told.
+      lose: () => void (lost = true),
       request,
       bye(why, afterMs = 0, end = true) {
         write(`event: bye\ndata: ${JSON.stringify({ why, after_ms: afterMs })}\n\n`);
@@ -218,10 +236,10 @@ export class FakeServer {
     this.streams.add(stream);
     signal?.addEventListener("abort", () => close(true));
     const nonce = fault.cache ? "somebody-elses" : request.query.get("nonce");
-    if (pad) write(`: ${" ".repeat(2048)}\n\n`, true);
+    if (pad) write(`: ${" ".repeat(4096)}\n\n`, true);
     write(`event: hello\nid: ${position}\ndata: ${JSON.stringify({ nonce, client: "c", heartbeat: server.heartbeatMs / 1000, max_age: server.maxAgeS, server: "0", cursor: position, t: 0 })}\n\n`);
     send(false);
-    later(() => write(`event: probe\ndata: ${JSON.stringify({ nonce, t: server.clock.now() - openedAt })}\n\n`), 700);
+    later(() => write(`event: probe\ndata: ${JSON.stringify({ nonce, t: server.clock.now() - openedAt })}\n\n`), fault.probeAfter ?? 700);
     const heartbeat = () => {
       send(true);
       later(heartbeat, server.heartbeatMs);

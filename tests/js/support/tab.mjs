@@ -4,6 +4,7 @@
 import { createLive } from "../../../static/js/sync/live.js";
 import { FakeClock, seeded } from "./clock.mjs";
 import { FakeServer } from "./server.mjs";
+import { createThread } from "./thread.mjs";
 
 export function store() {
   const map = new Map();
@@ -40,10 +41,11 @@ export function fakeWindow(search = "") {
 export function openTab({ fault = {}, clock = new FakeClock(), server = null, env = fakeWindow(), seed = 7, here = true, maxAgeS, ...options } = {}) {
   server ??= new FakeServer(clock, { maxAgeS });
   Object.assign(server.fault, fault);
+  const thread = createThread(clock, server.fetch);
   const live = createLive({
-    topics: ["view:1", "here:1", "site"], cursor: server.head, client: "me", fetch: server.fetch, clock, env, random: seeded(seed), ...options,
+    topics: ["view:1", "here:1", "site"], cursor: server.head, client: "me", fetch: thread.fetch, clock: thread.clock, env, random: seeded(seed), ...options,
   });
-  const tab = { live, server, clock, env, got: [], statuses: [], resets: [], here: [] };
+  const tab = { live, server, clock, env, stall: thread.stall, got: [], statuses: [], resets: [], here: [] };
   live.on("event", (event) => tab.got.push(event.data));
   live.on("status", (status) => tab.statuses.push({ ...status, at: clock.now() }));
   live.on("reset", (reset) => void tab.resets.push(reset.cursor));

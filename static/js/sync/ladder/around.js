@@ -6,10 +6,12 @@
 
 import { covers } from "../cursor.js";
 import { CHECKING, CONNECTING, HOLD, OFF, OFFLINE, POLL, STREAM } from "../states.js";
-import { check, clearAhead, doubt, takeBeat } from "./faults.js";
+import { check, clearAhead, doubt, mute, settleDoubt, takeBeat } from "./faults.js";
+import { failProof, helloMissing, holdsBack, takeBatch, takeHello, takeProbe } from "./proof.js";
 import { hedge, holdFailed, holdOk, pollFailed, pollNow, pollOk, schedulePoll, sendHold, shortenPoll } from "./requests.js";
 import { active, connect, enter, goOffline, heard, retryNow, retrySooner } from "./rungs.js";
-import { candidates, close, closeAll, closeHold, failProof, helloMissing, open, realign, streamAdvised, streamEnded, streamFailed, takeBatch, takeBye, takeBytes, takeHello, takeProbe } from "./streams.js";
+import { pulse } from "./stalls.js";
+import { candidates, close, closeAll, closeHold, open, realign, streamAdvised, streamEnded, streamFailed, takeBye, takeBytes } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Input} Input */
@@ -73,7 +75,8 @@ export function take(ladder, input) {
     case "applied":
       ladder.cursor = input.cursor;
       if (input.events > 0) active(ladder);
-      if (ladder.aheadTarget && covers(ladder.cursor, ladder.aheadTarget)) clearAhead(ladder);
+      // The poll that looks after a head reaches it by itself: its answer is judged when it is whole.
+      if (ladder.aheadTarget && !ladder.verifying && covers(ladder.cursor, ladder.aheadTarget)) clearAhead(ladder);
       break;
     case "gap":
       if (input.again && ladder.mode === STREAM) realign(ladder);
@@ -124,8 +127,17 @@ export function scheduleShadow(ladder) {
   ladder.timers.set("shadow", ladder.now + ladder.shadowDelay * vary);
 }
 
-/** @param {Ladder} ladder */
-export function shadowFailed(ladder) {
+/**
+ * @param {Ladder} ladder
+ * @param {boolean} [unsure] it may be this page that was slow: try again at once, if not for ever
+ */
+export function shadowFailed(ladder, unsure = false) {
+  if (unsure && ladder.chances < ladder.timing.chances) {
+    ladder.chances += 1;
+    ladder.timers.set("shadow", ladder.now + ladder.timing.catchUp);
+    return;
+  }
+  ladder.chances = 0;
   ladder.shadowDelay = Math.min(ladder.shadowDelay * 2, ladder.timing.shadowMax);
   ladder.shadowPad = !ladder.shadowPad;
   scheduleShadow(ladder);
@@ -232,7 +244,21 @@ export function fire(ladder, name) {
       if (ladder.mode === STREAM) check(ladder);
       break;
     case "check":
-      if (ladder.mode === CHECKING || ladder.doubting) goOffline(ladder);
+      if (ladder.mode === CHECKING || (ladder.doubting && !settleDoubt(ladder))) goOffline(ladder);
+      break;
+    case "overtaken":
+      if (ladder.mode !== STREAM) break;
+      if (ladder.main && !ladder.main.sure) holdsBack(ladder, ladder.main);
+      else mute(ladder);
+      break;
+    case "quiet":
+      if (ladder.mode === STREAM) {
+        ladder.verifying = true;
+        pollNow(ladder);
+      }
+      break;
+    case "pulse":
+      pulse(ladder);
       break;
     case "ahead":
       if (ladder.mode === STREAM && ladder.aheadTarget) {

@@ -65,8 +65,19 @@ export function check(ladder) {
 export function doubt(ladder) {
   if (ladder.doubting) return;
   ladder.doubting = true;
+  ladder.doubtAt = ladder.now;
   ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
   ladder.out.push({ do: "beat", timeoutMs: ladder.timing.beatTimeout });
+}
+
+/**
+ * Ends the doubt; whether the stream itself has answered it.
+ * @param {Ladder} ladder
+ */
+export function settleDoubt(ladder) {
+  ladder.doubting = false;
+  ladder.timers.delete("check");
+  return ladder.mode === STREAM && ladder.bytesAt > ladder.doubtAt;
 }
 
 /**
@@ -74,9 +85,11 @@ export function doubt(ladder) {
  * @param {Ladder} ladder
  */
 export function mute(ladder) {
+  // A stream that died while this computer slept says nothing about the network.
+  const slept = ladder.main !== null && ladder.sleptAt >= ladder.main.frameAt;
   heard(ladder);
   clearAhead(ladder);
-  if (ladder.forced !== "stream" && ladder.log.mute(ladder.now) >= 2) return lower(ladder, "hold", "mute");
+  if (ladder.forced !== "stream" && !slept && ladder.log.mute(ladder.now) >= 2) return lower(ladder, "hold", "mute");
   closeStreams(ladder);
   for (const name of ["recycle", "next", "check", "stable"]) ladder.timers.delete(name);
   connect(ladder);
@@ -94,11 +107,7 @@ export function takeBeat(ladder, ok, head) {
     else goOffline(ladder);
     return;
   }
-  if (ladder.doubting) {
-    ladder.doubting = false;
-    ladder.timers.delete("check");
-    if (!ok && ladder.mode === STREAM) return goOffline(ladder);
-  }
+  if (ladder.doubting && !settleDoubt(ladder) && !ok && ladder.mode === STREAM) return goOffline(ladder);
   if (!ok) return;
   if (ladder.mode === OFFLINE) {
     // A refusal is an answer, but no reason to try sooner.
@@ -117,6 +126,7 @@ export function clearAhead(ladder) {
   ladder.aheadTarget = null;
   ladder.verifying = false;
   ladder.timers.delete("ahead");
+  ladder.timers.delete("overtaken");
 }
 
 /** @param {Ladder} ladder */

@@ -6,7 +6,7 @@
 
 import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js";
 import { scheduleShadow } from "./around.js";
-import { cached, check, clearAhead, lowerForCuts, mute, takeAdvice } from "./faults.js";
+import { cached, check, clearAhead, lowerForCuts, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
 import { candidates } from "./streams.js";
 
@@ -53,6 +53,7 @@ export function shortenPoll(ladder) {
  */
 export function pollOk(ladder, input) {
   if (ladder.polling?.id !== input.id) return;
+  const askedAt = ladder.polling.at;
   ladder.polling = null;
   ladder.pollOkAt = ladder.now;
   heard(ladder);
@@ -61,8 +62,7 @@ export function pollOk(ladder, input) {
     case CONNECTING:
       return hedgeOk(ladder, input);
     case STREAM:
-      if (ladder.verifying && input.fresh > 0) return mute(ladder);
-      clearAhead(ladder);
+      if (ladder.verifying) overtake(ladder, input.fresh > 0, askedAt);
       if (input.more) pollNow(ladder);
       break;
     case HOLD:
@@ -90,6 +90,22 @@ export function pollOk(ladder, input) {
     default:
       break;
   }
+}
+
+/**
+ * The poll that looks after a head which the stream has not reached is answered.
+ * News may have come about just now, and been quicker by the poll: only a
+ * stream that does not bring any either is mute.
+ * @param {Ladder} ladder
+ * @param {boolean} news
+ * @param {number} askedAt
+ */
+function overtake(ladder, news, askedAt) {
+  clearAhead(ladder);
+  const { main } = ladder;
+  if (!main) return;
+  if (!news) main.sure = true;
+  else if (main.newsAt < askedAt) ladder.timers.set("overtaken", ladder.now + ladder.timing.overtaken);
 }
 
 /**

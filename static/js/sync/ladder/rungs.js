@@ -114,10 +114,13 @@ export function lower(ladder, rung, kind, detail = {}) {
   for (const name of ["hedge", "reopen", "watchdog", "recycle", "stable", "ahead", "check", "hold"]) ladder.timers.delete(name);
   ladder.log.clear();
   ladder.judging = false;
+  ladder.chances = 0;
   ladder.verdict = { rung, kind, at: ladder.now, ...detail, ...(ladder.post ? { post: true } : {}) };
   ladder.learnedWait = detail.waitMs ?? null;
-  // What the server asks for is its load of the moment, not a property of the network.
-  if (kind !== "cap" && kind !== "advice") ladder.out.push({ do: "remember", verdict: ladder.verdict });
+  // What the server asks for is its load of the moment, not a property of the network; nor is our own slowness.
+  const timely = kind === "lumped" || kind === "late" || kind === "mute";
+  const proven = !timely || ladder.now - ladder.stalledAt > ladder.timing.hello + ladder.timing.probeMax;
+  if (proven && kind !== "cap" && kind !== "advice") ladder.out.push({ do: "remember", verdict: ladder.verdict });
   ladder.shadowPad = kind === "mute" || kind === "lumped" || kind === "late";
   if (rung === "hold") enterHold(ladder);
   else enterPoll(ladder);

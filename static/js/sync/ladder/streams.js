@@ -1,13 +1,14 @@
 /**
- * Streams: opening, proving, running, replacing and losing them.
+ * Streams: opening, running, replacing and losing them.
  * @module
  */
 
 import { CHECKING, CONNECTING, STREAM } from "../states.js";
 import { shadowFailed, takeTimers } from "./around.js";
 import { cached, clearAhead, takeAdvice } from "./faults.js";
-import { pollNow } from "./requests.js";
+import { newPace } from "./lag.js";
 import { backoff, connect, enter, heard, lower, stayForced } from "./rungs.js";
+import { pulse } from "./stalls.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Advice} Advice */
@@ -24,11 +25,12 @@ export function open(ladder, kind, pad) {
   const id = (ladder.ids += 1);
   /** @type {Try} */
   const stream = {
-    id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null,
-    frameAt: ladder.now, transit: Infinity, lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
+    id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null, sure: false,
+    frameAt: ladder.now, newsAt: 0, transit: Infinity, pace: newPace(), lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
   };
   ladder.tries.set(id, stream);
   ladder.timers.set(`hello:${id}`, ladder.now + (kind === "retry" ? ladder.timing.retryHello : ladder.timing.hello));
+  pulse(ladder);
   ladder.out.push({ do: "stream", id, pad, shadow: kind === "shadow" });
   return stream;
 }
@@ -52,6 +54,7 @@ export function forgetTry(ladder, stream) {
   if (ladder.main === stream) {
     ladder.main = null;
     ladder.timers.delete("watchdog");
+    ladder.timers.delete("quiet");
   }
 }
 
@@ -87,119 +90,12 @@ export function candidates(ladder, but) {
 
 /**
  * @param {Ladder} ladder
- * @param {Extract<Input, { type: "hello" }>} input
- */
-export function takeHello(ladder, input) {
-  const stream = ladder.tries.get(input.id);
-  if (!stream || stream.helloAt !== null) return;
-  if (!input.nonceOk) return cached(ladder, stream);
-  heard(ladder);
-  stream.helloAt = ladder.now;
-  stream.helloRead = input.read;
-  stream.frameAt = ladder.now;
-  lag(ladder, stream, input.t);
-  stream.heartbeatMs = input.heartbeatMs || 15000;
-  stream.maxAgeMs = input.maxAgeMs;
-  ladder.timers.delete(`hello:${stream.id}`);
-  ladder.timers.set(`probe:${stream.id}`, ladder.now + ladder.timing.probeMax + 1);
-  ladder.judging = false;
-  if (!stream.pad && stream.kind !== "shadow") ladder.timers.set(`suspect:${stream.id}`, ladder.now + ladder.timing.suspect);
-  if (stream.kind === "recycle") {
-    if (ladder.main && ladder.main !== stream) close(ladder, ladder.main);
-    ladder.main = stream;
-    stream.kind = "first";
-    watch(ladder);
-  }
-}
-
-/**
- * @param {Ladder} ladder
- * @param {Extract<Input, { type: "probe" }>} input
- */
-export function takeProbe(ladder, input) {
-  const stream = ladder.tries.get(input.id);
-  if (!stream || stream.helloAt === null || stream.probeAt !== null) return;
-  const after = ladder.now - stream.helloAt;
-  ladder.timers.delete(`probe:${stream.id}`);
-  ladder.timers.delete(`suspect:${stream.id}`);
-  if (input.read === stream.helloRead || after < ladder.timing.probeMin) return failProof(ladder, stream, "lumped");
-  // Where each event waits for the next one, any event may push the probe out in time by chance.
-  // A try without padding must be punctual; a slow but honest network proves itself by the other.
-  const latest = stream.pad || ladder.forced === "stream" ? ladder.timing.probeMax : ladder.timing.punctual;
-  if (after > latest) return failProof(ladder, stream, "late");
-  lag(ladder, stream, input.t);
-  stream.probeAt = ladder.now;
-  stream.frameAt = ladder.now;
-  if (stream.kind === "shadow") awaitHeartbeat(ladder, stream);
-  else prove(ladder, stream);
-}
-
-/**
- * @param {Ladder} ladder
- * @param {Try} stream
- */
-export function awaitHeartbeat(ladder, stream) {
-  ladder.timers.set(`beat:${stream.id}`, ladder.now + stream.heartbeatMs + ladder.timing.heartbeatSlack);
-}
-
-/**
- * @param {Ladder} ladder
- * @param {Extract<Input, { type: "batch" }>} input
- */
-export function takeBatch(ladder, input) {
-  const stream = ladder.tries.get(input.id);
-  if (!stream) return;
-  if (stream.kind === "shadow" && stream.probeAt !== null) {
-    // Older than one heartbeat, and than the age at which streams were cut before.
-    const needed = Math.max(stream.heartbeatMs * 0.9, (ladder.verdict?.kind === "cut" ? ladder.verdict.ageMs ?? 0 : 0) * 1.2);
-    const onTime = ladder.now - stream.frameAt <= stream.heartbeatMs + ladder.timing.heartbeatSlack;
-    if (onTime && ladder.now - stream.openedAt >= needed) return prove(ladder, stream);
-    awaitHeartbeat(ladder, stream);
-  }
-  stream.frameAt = ladder.now;
-  if (stream === ladder.main && stream.probeAt !== null && staysLate(ladder, stream, lag(ladder, stream, input.t))) {
-    if (!stream.pad) return failProof(ladder, stream, "late");
-    close(ladder, stream);
-    lower(ladder, "hold", "late");
-  }
-}
-
-/**
- * How much later than the quickest frame this one came. `t` is the age of the stream when the server wrote it.
- * @param {Ladder} ladder
- * @param {Try} stream
- * @param {number | undefined} t ms
- */
-function lag(ladder, stream, t) {
-  if (t === undefined || !Number.isFinite(t)) return 0;
-  const transit = ladder.now - stream.openedAt - t;
-  stream.transit = Math.min(stream.transit, transit);
-  return transit - stream.transit;
-}
-
-/**
- * Two late frames some time apart and none in time between: the network holds back. One burst of late frames is a
- * computer that slept.
- * @param {Ladder} ladder
- * @param {Try} stream
- * @param {number} behind ms
- */
-function staysLate(ladder, stream, behind) {
-  if (behind <= ladder.timing.ahead || ladder.hidden || ladder.forced === "stream") {
-    stream.lateAt = null;
-    return false;
-  }
-  stream.lateAt ??= ladder.now;
-  return ladder.now - stream.lateAt >= 1000;
-}
-
-/**
- * @param {Ladder} ladder
  * @param {number} id
  */
 export function takeBytes(ladder, id) {
   const stream = ladder.tries.get(id);
   if (!stream || stream !== ladder.main) return;
+  ladder.bytesAt = ladder.now;
   heard(ladder);
   if (ladder.mode === CHECKING) {
     ladder.timers.delete("check");
@@ -214,30 +110,6 @@ export function watch(ladder) {
 }
 
 /**
- * A stream has proven itself: it is the one in use.
- * @param {Ladder} ladder
- * @param {Try} stream
- */
-export function prove(ladder, stream) {
-  for (const other of [...ladder.tries.values()]) if (other !== stream) close(ladder, other);
-  closeHold(ladder);
-  ladder.timers.delete(`beat:${stream.id}`);
-  for (const name of ["hedge", "reopen", "poll", "hold", "shadow", "next", "check"]) ladder.timers.delete(name);
-  const again = ladder.mode === STREAM;
-  stream.kind = "first";
-  ladder.main = stream;
-  ladder.usePad = stream.pad;
-  ladder.judging = false;
-  ladder.nonceMisses = 0;
-  enter(ladder, STREAM);
-  if (!again) ladder.timers.set("stable", ladder.now + ladder.timing.stable);
-  watch(ladder);
-  planRecycle(ladder, stream);
-  if (ladder.verdict) ladder.out.push({ do: "remember", verdict: null });
-  ladder.verdict = null;
-}
-
-/**
  * Replaces a stream before its end, be that the server's or the network's.
  * @param {Ladder} ladder
  * @param {Try} stream
@@ -248,31 +120,6 @@ export function planRecycle(ladder, stream) {
   if (ladder.log.learnedAge !== null) age = Math.min(age, ladder.log.learnedAge * 0.8);
   if (age < Infinity) ladder.timers.set("recycle", Math.max(ladder.now + 1000, stream.openedAt + age));
   else ladder.timers.delete("recycle");
-}
-
-/**
- * hello and probe did not come as they were sent.
- * @param {Ladder} ladder
- * @param {Try} stream
- * @param {"lumped" | "late"} how
- */
-export function failProof(ladder, stream, how) {
-  const { kind, pad } = stream;
-  close(ladder, stream);
-  if (kind === "shadow") return shadowFailed(ladder);
-  if (ladder.forced === "stream") {
-    ladder.usePad = !pad;
-    return stayForced(ladder);
-  }
-  if (pad) {
-    if (candidates(ladder).length === 0) lower(ladder, "hold", ladder.failedHow ?? how);
-    return;
-  }
-  ladder.failedHow = how;
-  enter(ladder, CONNECTING);
-  if (!candidates(ladder).some((other) => other.pad)) open(ladder, "retry", true);
-  ladder.timers.set("hedge", ladder.now);
-  takeTimers(ladder);
 }
 
 /**
@@ -366,39 +213,6 @@ export function streamAdvised(ladder, id, advice) {
   if (ladder.forced === "stream") return stayForced(ladder);
   takeAdvice(ladder, advice);
   lower(ladder, advice?.mode === "hold" ? "hold" : "poll", "cap", { why: advice?.why });
-}
-
-/**
- * @param {Ladder} ladder
- * @param {Try} stream
- */
-export function helloMissing(ladder, stream) {
-  if (stream.kind === "shadow") {
-    close(ladder, stream);
-    return shadowFailed(ladder);
-  }
-  if (stream.kind === "recycle" && ladder.main) {
-    close(ladder, stream);
-    if (ladder.main.maxAgeMs !== -1) ladder.timers.set("recycle", ladder.now + 10000);
-    else ladder.timers.set("next", ladder.now + 1000);
-    return;
-  }
-  if (ladder.forced === "stream") {
-    if (ladder.silentSince === null) ladder.silentSince = ladder.lastHeard || ladder.now;
-    return stayForced(ladder);
-  }
-  if (stream.kind === "retry") {
-    close(ladder, stream);
-    if (candidates(ladder).length > 0) return;
-  }
-  if (ladder.mode === STREAM) {
-    // A replacement that never spoke, and the old stream is gone.
-    enter(ladder, CONNECTING);
-    for (const name of ["watchdog", "recycle", "next"]) ladder.timers.delete(name);
-  }
-  if (ladder.pollOkAt >= stream.openedAt) return lower(ladder, "hold", ladder.failedHow ?? "mute");
-  ladder.judging = true;
-  pollNow(ladder);
 }
 
 /**
