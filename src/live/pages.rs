@@ -1,6 +1,7 @@
 //! The directory of pages: names, numbers, and what has been deleted.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub struct Pages {
     inner: RwLock<Inner>,
     /// Held over a change of a record, so that two changes come one after the other.
     changing: tokio::sync::Mutex<()>,
+    /// Counts pages that came or went, see [`Pages::turnover`].
+    turnover: AtomicU64,
 }
 
 #[derive(Default)]
@@ -89,7 +92,12 @@ impl Pages {
                 _ => break,
             }
         }
-        Ok(Self { store, inner: RwLock::new(inner), changing: tokio::sync::Mutex::default() })
+        Ok(Self {
+            store,
+            inner: RwLock::new(inner),
+            changing: tokio::sync::Mutex::default(),
+            turnover: AtomicU64::new(0),
+        })
     }
 
     /// The page of that name in any case, deleted ones too.
@@ -134,6 +142,12 @@ impl Pages {
             inner.by_id.values().filter(|page| page.deleted_ms.is_some()).cloned().collect();
         pages.sort_by_key(|page| std::cmp::Reverse(page.deleted_ms));
         pages
+    }
+
+    /// How often a page has come or gone since the start. Whoever asks [`Pages::exists`] and finds
+    /// this unchanged afterwards knows that the answers still hold.
+    pub(super) fn turnover(&self) -> u64 {
+        self.turnover.load(Ordering::SeqCst)
     }
 
     /// How many pages there are, deleted ones included.
@@ -203,6 +217,7 @@ impl Pages {
             updated_ms: now,
         };
         self.write().insert(page.clone());
+        self.turnover.fetch_add(1, Ordering::SeqCst);
         Ok((page, true))
     }
 
@@ -233,6 +248,7 @@ impl Pages {
         if let Some(known) = self.write().by_id.get_mut(&id) {
             known.deleted_ms = page.deleted_ms;
         }
+        self.turnover.fetch_add(1, Ordering::SeqCst);
         Ok((page, true))
     }
 

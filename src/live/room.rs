@@ -61,6 +61,8 @@ pub(super) struct Room {
     /// An edit has not been rendered yet. Readers who poll would never hear of it if the room
     /// left memory before.
     unrendered: AtomicBool,
+    /// [`Pages::turnover`](super::pages::Pages::turnover) before the first rendering.
+    opened_at_turnover: u64,
     /// Set once, at the end of the room.
     stop: watch::Sender<bool>,
 }
@@ -151,7 +153,19 @@ impl Room {
 
     /// Renders anew although the text is the same: a page that it links to came or went.
     pub fn links_changed(&self, key: &str) {
-        if self.lock().rendered.links.iter().any(|link| link == key) {
+        // A render under way may have asked before the page came, and nobody knows its links yet.
+        // In this order: a render ends by showing its links and then clears the flag.
+        if self.rendering.load(Ordering::SeqCst)
+            || self.lock().rendered.links.iter().any(|link| link == key)
+        {
+            self.ask_for_render();
+        }
+    }
+
+    /// Renders anew if pages came or went while this one was being opened, when nobody could
+    /// find it to tell it. Called once it can be found.
+    pub fn catch_up(&self) {
+        if self.shared.pages.turnover() != self.opened_at_turnover {
             self.ask_for_render();
         }
     }
@@ -198,6 +212,13 @@ impl Room {
         let mut state = self.lock();
         assert!(state.document.apply(b"not an update").is_err());
         state.text = None;
+    }
+
+    /// As while a rendering runs that is the first one.
+    #[cfg(test)]
+    pub fn pretend_to_render(&self) {
+        self.lock().rendered = Arc::default();
+        self.rendering.store(true, Ordering::SeqCst);
     }
 
     async fn stopped(&self) {

@@ -65,12 +65,17 @@ impl Live {
         self.pages().get(id).ok_or(LiveError::NoPage)?;
         for _ in 0..2 {
             let cell = Arc::clone(self.rooms().entry(id).or_default());
+            let mut opened = false;
             let room = cell
                 .get_or_try_init(|| {
+                    opened = true;
                     let shared = Arc::clone(&self.inner.shared);
                     blocking(move || Room::open(&shared, id))
                 })
                 .await?;
+            if opened {
+                room.catch_up();
+            }
             if !room.is_over() || self.hub().is_draining() {
                 return Ok(Arc::clone(room));
             }

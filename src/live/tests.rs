@@ -194,3 +194,54 @@ async fn an_operation_id_that_comes_with_another_edit_does_not_call_it_saved() {
     let (_, text) = bench.text().await;
     assert!(text.contains("first ") && text.contains("second "), "{text}");
 }
+
+impl Bench {
+    /// Waits until readers have been told of a link to a page that is there.
+    async fn linked(&self, room: &Room) {
+        let listener = self.live.hub().listen(vec![Topic::View(self.page)]);
+        let linked = || {
+            let rendered = room.view().rendered;
+            rendered
+                .blocks
+                .iter()
+                .any(|b| b.html.contains(r#"class="wikilink" href="/wiki/Later""#))
+        };
+        while !linked() {
+            let waiting = listener.after(self.live.hub().head());
+            if linked() {
+                return;
+            }
+            tokio::time::timeout(std::time::Duration::from_secs(5), waiting)
+                .await
+                .expect("rendered again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_comes_while_one_that_links_to_it_is_being_rendered_is_linked() {
+    let bench = Bench::new().await;
+    bench.write("see [[Later]]").await;
+    bench.rest().await;
+    let room = bench.room().await;
+    // As in the midst of its first rendering: it has asked, and its links are not known.
+    room.pretend_to_render();
+    bench.live.create(&"Later".parse().expect("a path"), &bench.who).await.expect("made");
+    bench.linked(&room).await;
+}
+
+#[tokio::test]
+async fn a_page_that_comes_while_one_that_links_to_it_is_being_opened_is_linked() {
+    let bench = Bench::new().await;
+    bench.write("see [[Later]]").await;
+    bench.rest().await;
+    // Open, and not to be found yet.
+    let shared = Arc::clone(&bench.live.inner.shared);
+    let page = bench.page;
+    bench.live.tidy().await;
+    let room = blocking(move || Room::open(&shared, page)).await.expect("opened");
+    bench.live.create(&"Later".parse().expect("a path"), &bench.who).await.expect("made");
+    room.catch_up();
+    bench.linked(&room).await;
+    room.stop();
+}

@@ -101,6 +101,7 @@ impl Room {
         let Replayed { document, revision, snapshot, ops, .. } = replay(&shared.store, id, None)?;
         let gate = GateState::from_state(&document.diff(None)?).map_err(LiveError::Refused)?;
         let clients = Clients::load(&shared.store, id)?;
+        let opened_at_turnover = shared.pages.turnover();
         let mut renderer = Renderer::default();
         let rendered =
             Arc::new(renderer.render(&document.text(), &|path| shared.pages.exists(path)));
@@ -126,6 +127,7 @@ impl Room {
             dirty: Notify::new(),
             unrendered: AtomicBool::new(false),
             rendering: AtomicBool::new(false),
+            opened_at_turnover,
             stop: watch::Sender::new(false),
         });
         tokio::spawn(Arc::clone(&room).accept_updates(gate, submissions));
