@@ -35,7 +35,7 @@ use rand::{Rng as _, SeedableRng as _};
 use workload::{Acked, FIRST_DAMAGED, PLACE, RUNS, power_options};
 
 /// Of these, what is done on a disk that has lost power once: nothing, then a little.
-const AGAIN: [usize; 2] = [2, 6];
+const AGAIN: [usize; 2] = [2, 8];
 
 /// Does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

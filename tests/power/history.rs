@@ -214,6 +214,9 @@ fn trace_run(work: &Path, number: usize) -> Option<String> {
     if let After::Killed(sync) = run.after {
         command.args(["-e", &format!("inject=fdatasync:signal=KILL:when={sync}")]);
     }
+    if let After::SyncFails(sync) = run.after {
+        command.args(["-e", &format!("inject=fdatasync:error=EIO:when={sync}")]);
+    }
     let done = command
         .arg("-o")
         .arg(log.path())

@@ -47,23 +47,28 @@ pub enum After {
     Idle,
     /// Killed when a thread asks for its so manieth sync.
     Killed(u32),
+    /// At once, when the so manieth sync of a thread has failed.
+    SyncFails(u32),
 }
 
 /// Where the store is, below the directory that is traced: in directories that it has to make.
 pub const PLACE: &str = "wiki/team/data";
 
 /// What the process does, one start after the other.
-pub const RUNS: [Run; 7] = [
+pub const RUNS: [Run; 9] = [
     run(Before::Nothing, 50, After::Close),
     run(Before::Nothing, 50, After::Killed(70)),
     // What was killed had not synced what this one finds.
     run(Before::Nothing, 0, After::Idle),
     Run { crowded: true, ..run(Before::Nothing, 40, After::Leave) },
+    run(Before::Nothing, 40, After::SyncFails(40)),
+    // This one reads what never reached the disk, and goes on behind it.
+    run(Before::Nothing, 8, After::Leave),
     run(Before::Damage, 30, After::Leave),
     run(Before::Remove, 30, After::Killed(40)),
     run(Before::Nothing, 5, After::Close),
 ];
-/// The first run without a usable database.
+/// The first run after which the database need not be usable.
 pub const FIRST_DAMAGED: usize = 4;
 
 const fn run(before: Before, count: u64, after: After) -> Run {
@@ -107,7 +112,7 @@ pub async fn work(dir: &Path, run: Run) {
             tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
             std::process::exit(0);
         }
-        After::Leave | After::Killed(_) => std::process::exit(0),
+        After::Leave | After::Killed(_) | After::SyncFails(_) => std::process::exit(0),
     }
 }
 
@@ -131,6 +136,8 @@ async fn write(store: &Store, task: u64, count: u64) {
         let last = entries.last().map(|entry| entry.op.clone()).unwrap();
         let revision = match store.append(page, entries).await {
             Err(StoreError::Crowded) => continue,
+            // It must be left alone by now.
+            Err(StoreError::Stopped) => std::process::exit(0),
             appended => appended.unwrap(),
         };
         say(&format!("append {page} {revision} {last}"));
@@ -153,7 +160,8 @@ async fn write(store: &Store, task: u64, count: u64) {
             }
         }
         if number % 11 == 5 {
-            store.save_snapshot(page, revision, noise(revision.0, 30_000)).await.unwrap();
+            // Not urgent, and nothing is said about it.
+            let _ = store.save_snapshot(page, revision, noise(revision.0, 30_000)).await;
         }
         if task == 0 && number == count / 2 {
             // Refused when there are too few file descriptors.
@@ -180,6 +188,7 @@ async fn set(store: &Store, task: u64, number: u64, there: bool) {
 async fn changed(store: &Store, changes: Vec<Change>) -> bool {
     match store.change(changes).await {
         Err(StoreError::Crowded) => false,
+        Err(StoreError::Stopped) => std::process::exit(0),
         changed => changed.unwrap(),
     }
 }
