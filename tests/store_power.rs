@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
+#[path = "power/acked.rs"]
+mod acked;
 #[path = "power/disk.rs"]
 mod disk;
 #[path = "power/history.rs"]
@@ -26,16 +28,17 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use acked::Acked;
 use disk::Disk;
 use halley::store::Store;
 use history::{Deaf, History, TASK, scratch};
 use image::Drawing;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use workload::{Acked, FIRST_DAMAGED, PLACE, RUNS, power_options};
+use workload::{FIRST_DAMAGED, PLACE, RUNS, power_options};
 
 /// Of these, what is done on a disk that has lost power once: nothing, then a little.
-const AGAIN: [usize; 2] = [2, 6];
+const AGAIN: [usize; 2] = [2, 8];
 
 /// Does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

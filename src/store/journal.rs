@@ -93,6 +93,8 @@ impl Journal {
             file.set_len(HEADER + (end.position - last.start))?;
             file.sync_all()?;
         }
+        let place = |position: u64| HEADER + position.saturating_sub(last.start);
+        write_again(&file, place(end.unproven), place(end.position))?;
         let allocated = file.metadata()?.len();
         Ok(Self {
             dir: dir.to_owned(),
@@ -244,6 +246,21 @@ fn keep_torn(dir: &Path, file: &File, offset: u64) {
 
 fn segment_path(dir: &Path, start: u64) -> PathBuf {
     dir.join(format!("{start:016x}{SUFFIX}"))
+}
+
+/// Writes the bytes from `from` to `to` as they are, and syncs them.
+///
+/// After a failed sync the kernel takes pages for written that it has only in memory. A start
+/// reads them as if nothing was wrong, no later sync writes them, and after a power loss there
+/// is a hole before everything that was acknowledged since.
+fn write_again(file: &File, from: u64, to: u64) -> io::Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let mut bytes = vec![0; (to - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    file.write_all_at(&bytes, from)?;
+    file.sync_data()
 }
 
 /// Makes a segment file, whole and open, under its name. The name is not synced yet.

@@ -46,6 +46,8 @@ pub struct File {
 #[derive(Clone)]
 pub struct Pending {
     end: usize,
+    /// The kernel takes it for written and will not write it any more.
+    forgotten: bool,
     pub change: Change,
 }
 
@@ -176,7 +178,7 @@ impl Disk {
             Call::Reserve { path, length } => {
                 self.change(self.expect(path), end, Change::Reserve(*length));
             }
-            Call::Sync { path } => {
+            Call::Sync { path } | Call::SyncFailed { path } => {
                 self.syncing.insert(event.start, self.expect(path));
             }
             Call::Rename { from, to } => {
@@ -194,13 +196,17 @@ impl Disk {
 
     /// A call has ended. A sync makes durable what had ended before it began.
     pub fn end(&mut self, event: &Event) {
-        let Call::Sync { .. } = event.call else { return };
         let Some(node) = self.syncing.remove(&event.start) else { return };
         match &mut self.nodes[node] {
+            Kind::File(file) if matches!(event.call, Call::SyncFailed { .. }) => {
+                for pending in file.pending.iter_mut().filter(|one| one.end < event.start) {
+                    pending.forgotten = true;
+                }
+            }
             Kind::File(file) => {
                 let (covered, left) = std::mem::take(&mut file.pending)
                     .into_iter()
-                    .partition(|pending: &Pending| pending.end < event.start);
+                    .partition(|one: &Pending| one.end < event.start && !one.forgotten);
                 file.pending = left;
                 for Pending { change, .. } in covered {
                     let length = change.length(file.durable.len() as u64);
@@ -240,7 +246,7 @@ impl Disk {
 
     fn change(&mut self, node: Node, end: usize, change: Change) {
         match &mut self.nodes[node] {
-            Kind::File(file) => file.pending.push(Pending { end, change }),
+            Kind::File(file) => file.pending.push(Pending { end, forgotten: false, change }),
             Kind::Dir { .. } => panic!("a directory was written to"),
         }
     }

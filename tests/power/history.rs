@@ -8,10 +8,11 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 
+use super::acked::Acked;
 use super::disk::Disk;
 use super::image::Drawing;
 use super::trace::{self, Call, Event};
-use super::workload::{Acked, After, PLACE, RUNS};
+use super::workload::{After, PLACE, RUNS};
 
 const STRACE: &str = "/usr/bin/strace";
 /// Tells the child what to do; see `child`.
@@ -207,12 +208,18 @@ impl History {
 
 /// Runs the child under strace; its log.
 fn trace_run(work: &Path, number: usize) -> Option<String> {
+    if !Path::new(STRACE).exists() {
+        return None;
+    }
     let run = RUNS[number];
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(STRACE);
     command.args(["-f", "-y", "-xx", "-s", "33554432", "-e", trace::CALLS]);
     if let After::Killed(sync) = run.after {
         command.args(["-e", &format!("inject=fdatasync:signal=KILL:when={sync}")]);
+    }
+    if let After::SyncFails(sync) = run.after {
+        command.args(["-e", &format!("inject=fdatasync:error=EIO:when={sync}")]);
     }
     let done = command
         .arg("-o")

@@ -54,6 +54,10 @@ pub enum Call {
     Sync {
         path: PathBuf,
     },
+    /// It failed: what it should have covered may never reach the disk, and no later sync says so.
+    SyncFailed {
+        path: PathBuf,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
@@ -79,6 +83,7 @@ impl Call {
             | Self::Length { path, .. }
             | Self::Reserve { path, .. }
             | Self::Sync { path }
+            | Self::SyncFailed { path }
             | Self::Rename { from: path, .. }
             | Self::Remove { path }
             | Self::MakeDir { path } => Some(path),
@@ -129,7 +134,8 @@ fn parse(text: &str, root: &Path, places: &mut HashMap<u32, u64>) -> Option<Call
     let (arguments, result) = rest.rsplit_once(" = ")?;
     // Refused, or a sync that did not end before the process did. What was being written then
     // may have been written.
-    if result.starts_with('-') || (result.trim() == "?" && name.contains("sync")) {
+    let failed = result.contains(" EIO ") && name.contains("sync");
+    if (result.starts_with('-') && !failed) || (result.trim() == "?" && name.contains("sync")) {
         return None;
     }
     let arguments = arguments.trim_end().strip_suffix(')')?;
@@ -186,6 +192,7 @@ fn parse(text: &str, root: &Path, places: &mut HashMap<u32, u64>) -> Option<Call
             assert_eq!(arguments[1], "0", "no model of this kind of fallocate: {text}");
             Call::Reserve { path, length: number(2)? + number(3)? }
         }
+        "fsync" | "fdatasync" if failed => Call::SyncFailed { path: descriptor(arguments[0])?.1 },
         "fsync" | "fdatasync" => Call::Sync { path: descriptor(arguments[0])?.1 },
         "rename" => {
             Call::Rename { from: text_of(arguments[0])?.into(), to: text_of(arguments[1])?.into() }

@@ -1,19 +1,19 @@
-//! What the traced process writes, what it says about it, and whether a store holds that.
+//! What the traced process writes, and what it says about it.
 //!
 //! Everything written can be computed from its name, so that a check needs to know only which
 //! things were acknowledged.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
-use halley::page::{PageId, Revision};
+use halley::page::PageId;
 use halley::store::{Change, Expect, LogEntry, Options, Store, StoreError, Table};
 
-use crate::store_support::{noise, options, read_all};
+use super::acked::Acked;
+use crate::store_support::{noise, options};
 
 /// Two tasks share a page, so that groups have more than one author.
-const TASKS: u64 = 4;
+pub const TASKS: u64 = 4;
 
 /// What one start of the process does.
 #[derive(Clone, Copy, Debug)]
@@ -47,23 +47,28 @@ pub enum After {
     Idle,
     /// Killed when a thread asks for its so manieth sync.
     Killed(u32),
+    /// At once, when the so manieth sync of a thread has failed.
+    SyncFails(u32),
 }
 
 /// Where the store is, below the directory that is traced: in directories that it has to make.
 pub const PLACE: &str = "wiki/team/data";
 
 /// What the process does, one start after the other.
-pub const RUNS: [Run; 7] = [
+pub const RUNS: [Run; 9] = [
     run(Before::Nothing, 50, After::Close),
     run(Before::Nothing, 50, After::Killed(70)),
     // What was killed had not synced what this one finds.
     run(Before::Nothing, 0, After::Idle),
     Run { crowded: true, ..run(Before::Nothing, 40, After::Leave) },
+    run(Before::Nothing, 40, After::SyncFails(40)),
+    // This one reads what never reached the disk, and goes on behind it.
+    run(Before::Nothing, 8, After::Leave),
     run(Before::Damage, 30, After::Leave),
     run(Before::Remove, 30, After::Killed(40)),
     run(Before::Nothing, 5, After::Close),
 ];
-/// The first run without a usable database.
+/// The first run after which the database need not be usable.
 pub const FIRST_DAMAGED: usize = 4;
 
 const fn run(before: Before, count: u64, after: After) -> Run {
@@ -107,7 +112,7 @@ pub async fn work(dir: &Path, run: Run) {
             tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
             std::process::exit(0);
         }
-        After::Leave | After::Killed(_) => std::process::exit(0),
+        After::Leave | After::Killed(_) | After::SyncFails(_) => std::process::exit(0),
     }
 }
 
@@ -131,6 +136,8 @@ async fn write(store: &Store, task: u64, count: u64) {
         let last = entries.last().map(|entry| entry.op.clone()).unwrap();
         let revision = match store.append(page, entries).await {
             Err(StoreError::Crowded) => continue,
+            // It must be left alone by now.
+            Err(StoreError::Stopped) => std::process::exit(0),
             appended => appended.unwrap(),
         };
         say(&format!("append {page} {revision} {last}"));
@@ -153,7 +160,8 @@ async fn write(store: &Store, task: u64, count: u64) {
             }
         }
         if number % 11 == 5 {
-            store.save_snapshot(page, revision, noise(revision.0, 30_000)).await.unwrap();
+            // Not urgent, and nothing is said about it.
+            let _ = store.save_snapshot(page, revision, noise(revision.0, 30_000)).await;
         }
         if task == 0 && number == count / 2 {
             // Refused when there are too few file descriptors.
@@ -180,11 +188,12 @@ async fn set(store: &Store, task: u64, number: u64, there: bool) {
 async fn changed(store: &Store, changes: Vec<Change>) -> bool {
     match store.change(changes).await {
         Err(StoreError::Crowded) => false,
+        Err(StoreError::Stopped) => std::process::exit(0),
         changed => changed.unwrap(),
     }
 }
 
-fn key_name(task: u64, number: u64) -> Vec<u8> {
+pub fn key_name(task: u64, number: u64) -> Vec<u8> {
     format!("key {task} {number:016}").into_bytes()
 }
 
@@ -194,7 +203,7 @@ fn value(number: u64) -> Vec<u8> {
     value
 }
 
-fn entry(op: &str) -> LogEntry {
+pub fn entry(op: &str) -> LogEntry {
     let seed = op.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let size = match seed % 29 {
         0 => 9_000,
@@ -212,104 +221,8 @@ fn say(what: &str) {
     out.flush().unwrap();
 }
 
-/// What the process has said so far.
-#[derive(Clone, Default)]
-pub struct Acked {
-    /// Op by page and revision.
-    appends: HashMap<(u64, u64), String>,
-    /// Last revision by page.
-    heads: BTreeMap<u64, u64>,
-    /// Last number by task.
-    pairs: HashMap<u64, u64>,
-    /// Whether a key must be there (`None`: it is being removed), by task and number.
-    keys: HashMap<(u64, u64), Option<bool>>,
-    pub count: u64,
-}
-
-impl Acked {
-    pub fn hear(&mut self, text: &str) {
-        for line in text.lines() {
-            // The test harness may have written something before.
-            let Some(at) = line.find("ack ") else { continue };
-            let words: Vec<&str> = line[at..].split(' ').collect();
-            let [_, kind, first, second, rest, ";"] = words[..] else { continue };
-            let (first, second) = (first.parse().unwrap(), second.parse().unwrap());
-            self.count += 1;
-            match kind {
-                "append" => {
-                    self.appends.insert((first, second), rest.to_owned());
-                    let head = self.heads.entry(first).or_default();
-                    *head = second.max(*head);
-                }
-                "pair" => drop(self.pairs.insert(first, second)),
-                "there" => drop(self.keys.insert((first, second), Some(true))),
-                "removing" => drop(self.keys.insert((first, second), None)),
-                "gone" => drop(self.keys.insert((first, second), Some(false))),
-                _ => {}
-            }
-        }
-    }
-
-    /// Says what is wrong with a store; nothing is missing in it, and nothing is different.
-    pub fn check(&self, store: &Store) -> Result<(), String> {
-        self.check_logs(store)?;
-        self.check_records(store).map_err(|error| error.to_string())?
-    }
-
-    fn check_logs(&self, store: &Store) -> Result<(), String> {
-        for page in 1..=TASKS.div_ceil(2) {
-            let log = read_all(store, page, 1 << 20);
-            let head = *self.heads.get(&page).unwrap_or(&0);
-            if (log.len() as u64) < head {
-                return Err(format!("page {page} has {} of {head} revisions", log.len()));
-            }
-            if let Some(odd) = log.iter().find(|found| **found != entry(&found.op)) {
-                return Err(format!("{} of page {page} is not what was written", odd.op));
-            }
-            for ((_, revision), op) in self.appends.iter().filter(|((at, _), _)| *at == page) {
-                let found = &log[*revision as usize - 1].op;
-                if found != op {
-                    return Err(format!("revision {revision} of page {page}: {found}, not {op}"));
-                }
-            }
-            let last = Revision(u64::MAX);
-            match store.snapshot_at(PageId(page), last).map_err(|error| error.to_string())? {
-                Some((revision, state)) if state != noise(revision.0, 30_000) => {
-                    return Err(format!("snapshot {revision} of page {page} is different"));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_records(&self, store: &Store) -> Result<Result<(), String>, StoreError> {
-        for task in 0..TASKS {
-            let key = format!("pair {task}").into_bytes();
-            let (one, two) = (store.get(Table::Names, &key)?, store.get(Table::Meta, &key)?);
-            let number = one.as_deref().map_or(Some(0), number_of);
-            let least = *self.pairs.get(&task).unwrap_or(&0);
-            if one != two || number.is_none_or(|number| number < least) {
-                return Ok(Err(format!("pair {task} is {number:?}, should be {least}")));
-            }
-        }
-        for ((task, number), there) in &self.keys {
-            let found = store.get(Table::Pages, &key_name(*task, *number))?.is_some();
-            if there.is_some_and(|there| there != found) {
-                return Ok(Err(format!("key {task} {number}: {found}, should be {there:?}")));
-            }
-        }
-        for (key, found) in store.list(Table::Pages, b"key ", None, usize::MAX)? {
-            if number_of(&found).is_none() {
-                return Ok(Err(format!("{} is different", String::from_utf8_lossy(&key))));
-            }
-        }
-        Ok(Ok(()))
-    }
-}
-
 /// The number in a value, if the rest of the value fits to it.
-fn number_of(found: &[u8]) -> Option<u64> {
+pub fn number_of(found: &[u8]) -> Option<u64> {
     let number = std::str::from_utf8(found.get(..16)?).ok()?.parse().ok()?;
     (value(number) == found).then_some(number)
 }

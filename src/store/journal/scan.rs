@@ -28,6 +28,9 @@ pub(crate) struct End {
     pub prev: u32,
     /// Whether bytes of a write that never finished stand behind the end.
     pub torn: bool,
+    /// From here on no later record says that what was read is on disk, and not only known to
+    /// the kernel.
+    pub unproven: u64,
 }
 
 /// All segments in order. Checks their headers, not their records.
@@ -88,7 +91,7 @@ pub(crate) fn read(
             segments.first().map_or(0, |segment| segment.start)
         )));
     };
-    let mut end = End { position: from, prev: segments[first].prev, torn: false };
+    let mut end = End { position: from, prev: segments[first].prev, torn: false, unproven: from };
     for (index, segment) in segments.iter().enumerate().skip(first) {
         if segment.start > end.position {
             return Err(StoreError::Damaged(format!(
@@ -159,7 +162,7 @@ fn read_segment(
                 let after = end.position + length as u64;
                 let body = &bytes[FRAME..length];
                 each(Passed { from: end.position, to: after, frame: &frame, crc, body })?;
-                end = End { position: after, prev: crc, torn: false };
+                end = End { position: after, prev: crc, torn: false, unproven: frame.group };
                 left -= length as u64;
                 chained = true;
             }
