@@ -35,8 +35,8 @@ fn magnitude(flux: f64, reference: f64) -> f64 {
 
 const server = await startServer()
 const people = await startBrowser()
-await server.put('Observing log', handbook)
 await server.put('Charts/March', '# March\n')
+await server.put('Observing log', handbook)
 
 /** @param {import('./harness/browser.mjs').Person} person @param {string} name */
 async function rename(person, name) {
@@ -76,6 +76,7 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await editor.page.screenshot({ path: join(folder, `edit-${suffix}.png`) })
     const pages = await me.context.newPage()
     await pages.goto('/pages')
+    await pages.waitForSelector('#live-status[data-state="live"]')
     await pages.screenshot({ path: join(folder, `pages-${suffix}.png`) })
     await pages.goto('/')
     await pages.waitForSelector('#live-status[data-state="live"]')
@@ -91,6 +92,8 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
     await editor.saved({ seconds: 30 })
     // They say goodbye, or the next picture shows them as away.
     await Promise.all([editor, a, b].map((one) => one.page.goto('about:blank')))
+    // The goodbye of a window dies with its browser.
+    await new Promise((resolve) => setTimeout(resolve, 1000))
     await Promise.all([me, anna, ben].map((person) => person.close()))
   }
 }
