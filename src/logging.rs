@@ -20,7 +20,14 @@ const DEFAULT: &str = "warn,halley=info,rocket=off,hyper=off,rocket_dyn_template
 pub fn start() {
     let env = env_logger::Env::new().filter_or("HALLEY_LOG", DEFAULT);
     // A logger that is there already (a test's) is as good.
-    let _ = env_logger::Builder::from_env(env).format(write_line).try_init();
+    let _ = env_logger::Builder::new()
+        // On `debug` both would tell every header, cookies and the door's secret among them; who
+        // wants that has to name them.
+        .filter_module("rocket", log::LevelFilter::Off)
+        .filter_module("hyper", log::LevelFilter::Off)
+        .parse_env(env)
+        .format(write_line)
+        .try_init();
 }
 
 fn write_line(out: &mut Formatter, record: &log::Record<'_>) -> std::io::Result<()> {

@@ -55,7 +55,7 @@ pub async fn run(config: Config, live: Live) -> Result<(), ServeError> {
         .attach(liftoff(say))
         .ignite()
         .await
-        .map_err(explain)?;
+        .map_err(|e| explain(&e))?;
     // Made by the application when there was none.
     let key = SigningKey::load(&config.data).map_err(|e| failed(&e))?;
     let shutdown = rocket.shutdown();
@@ -152,14 +152,14 @@ fn outcome(ended: Result<Launched, tokio::task::JoinError>) -> Result<(), ServeE
         Ok(Err(error)) => match error.kind() {
             // Connections that outlived their time were closed; everything acknowledged is safe.
             ErrorKind::Shutdown(..) => Ok(()),
-            _ => Err(explain(error)),
+            _ => Err(explain(&error)),
         },
         Err(error) => Err(ServeError::Failed(error.to_string())),
     }
 }
 
 /// Asking an error for its kind also keeps Rocket from panicking over it.
-fn explain(error: rocket::Error) -> ServeError {
+fn explain(error: &rocket::Error) -> ServeError {
     match error.kind() {
         ErrorKind::FailedFairings(_) => ServeError::Refused,
         other => ServeError::Failed(other.to_string()),

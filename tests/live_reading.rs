@@ -220,7 +220,9 @@ async fn a_held_request_answers_at_once_or_on_an_event_or_after_its_wait() {
     let path = format!("{}&wait=1", scene.ann.events("hold", &topics, &head));
     let answer = scene.ann.json(&path).await;
     assert!((900..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
-    assert_eq!((&answer["events"], &answer["to"]), (&json!([]), &json!(head)));
+    assert_eq!(answer["events"], json!([]));
+    // Other pages have events as well, such as the check of the welcome page.
+    assert!(seq(answer["to"].as_str().expect("a cursor")) >= seq(&head));
 
     let mut editor = Editor::open(&scene.ann, scene.page).await;
     let typed = editor.insert(0, "q");

@@ -118,6 +118,33 @@ fn it_ends_with_success_within_five_seconds_whatever_hangs_on_it() {
 }
 
 #[test]
+fn the_log_tells_no_secrets_however_much_it_tells() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("log");
+    let mut child = command(dir.path())
+        .args(["--port", "0"])
+        .env("HALLEY_LOG", "debug")
+        .stderr(std::fs::File::create(&path).expect("made"))
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
+    let address = line.trim().strip_prefix("listening on http://").expect("listens").to_owned();
+    let halley = Halley { child, address };
+    let mut stream = TcpStream::connect(&halley.address).expect("connects");
+    let head = "GET /healthz HTTP/1.1\r\nHost: x\r\nCookie: halley_guest=hush\r\n\
+        Connection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sends");
+    stream.read_to_string(&mut line).expect("reads");
+    assert_eq!(halley.end().0, Some(0));
+    let log = std::fs::read_to_string(path).expect("a log").to_lowercase();
+    assert!(log.contains("get /healthz 200"), "{log}");
+    for secret in ["hush", "halley-peer"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[test]
 fn a_body_that_does_not_arrive_in_time_is_answered_with_408() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let halley = Halley::start_with(dir.path(), &[("HALLEY_BODY_SECS", "1")]);

@@ -22,7 +22,7 @@ pub struct Body {
 
 enum Kind {
     Whole(Option<Bytes>),
-    Relayed(Relayed),
+    Relayed(Box<Relayed>),
 }
 
 struct Relayed {
@@ -38,7 +38,8 @@ impl Body {
 
     /// What the inner server sends over a connection that goes back to its pool afterwards.
     pub(super) fn relayed(incoming: Incoming, lease: Lease) -> Self {
-        Self { kind: Kind::Relayed(Relayed { incoming, lease: Some(lease) }), _busy: None }
+        let relayed = Relayed { incoming, lease: Some(lease) };
+        Self { kind: Kind::Relayed(Box::new(relayed)), _busy: None }
     }
 
     /// Keeps a connection busy for as long as this body lasts.

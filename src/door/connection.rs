@@ -137,7 +137,7 @@ async fn answer(
             // With an answer before it still unwritten, the socket is not free: the inner server
             // serves it.
             Some(Answer::Stream(headers, frames)) if signals.flushed.load(Ordering::Relaxed) => {
-                signals.hand_over(Taken::new(&parts, headers, frames));
+                signals.hand_over(Taken::new(&parts, &headers, frames));
                 return pending().await;
             }
             Some(Answer::Later(later)) => {

@@ -39,11 +39,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    pub fn new(parts: &Parts, headers: HeaderMap, frames: Box<dyn Frames>) -> Self {
+    pub fn new(parts: &Parts, headers: &HeaderMap, frames: Box<dyn Frames>) -> Self {
         let chunked = parts.version == Version::HTTP_11;
         let keep = chunked && !asks_to_close(&parts.headers);
         let mut head = format!("{:?} 200 OK\r\n", parts.version);
-        for (name, value) in &headers {
+        for (name, value) in headers {
             // What this program makes is readable.
             let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
         }
