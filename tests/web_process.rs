@@ -216,6 +216,10 @@ fn a_setting_that_is_wrong_is_named() {
         .expect("written");
     let (success, said) = run(dir.path(), &["--port", "0"], &[]);
     assert!(!success && said.contains("siet_name") && said.contains("Rocket.toml"), "{said}");
+    std::fs::write(dir.path().join("Rocket.toml"), "[halley]\nsite_name = \"x\"\n")
+        .expect("written");
+    let (success, said) = run(dir.path(), &["--port", "0"], &[]);
+    assert!(!success && said.contains("[default.halley]"), "{said}");
     let (success, said) = run(dir.path(), &["--prot", "0"], &[]);
     assert!(!success && said.contains("--prot"), "{said}");
 }

@@ -69,7 +69,7 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| said(error, &format!("{} cannot be made", dir.display())))?;
+    made.map_err(|error| said(&error, &format!("{} cannot be made", dir.display())))?;
     sync_dir(dir)?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
@@ -78,7 +78,7 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// An error with a sentence for whoever reads it. Its kind stays, since that is looked at.
-fn said(error: io::Error, sentence: &str) -> io::Error {
+fn said(error: &io::Error, sentence: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{sentence}: {error}"))
 }
 
@@ -130,7 +130,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(dir.join("lock"))
         .map_err(|error| {
-            said(error, "the user who runs this program must be able to write there, and cannot")
+            said(&error, "the user who runs this program must be able to write there, and cannot")
         })?;
     if file.try_lock_exclusive()? { Ok(file) } else { Err(StoreError::Locked) }
 }
