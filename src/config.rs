@@ -175,6 +175,14 @@ impl Config {
     fn new(mut settings: Settings, rocket: Figment) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         settings.check(&mut problems);
+        if rocket.profile() != "halley" && rocket.profiles().any(|profile| profile == "halley") {
+            // To Rocket a section of its own is a profile, and one that nobody selects.
+            problems.push(
+                "Rocket.toml has a section [halley], which is not read: settings of Halley stand \
+                 under [default.halley]."
+                    .to_owned(),
+            );
+        }
         if rocket.find_value("tls").is_ok() {
             // It would be passed over, and what was meant to be secret sent in the clear.
             problems.push(

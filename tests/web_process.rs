@@ -194,7 +194,7 @@ fn a_body_that_breaks_off_changes_nothing_wherever_it_breaks() {
                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60\r\n\r\n\
                 base=1&text=";
     assert_eq!(send(form, true), "400");
-    // Neither a length nor chunks: there is no body, which is not the same as an empty text.
+    // Neither a length nor chunks: there is no body, which is not the wish to empty a page.
     assert_eq!(send(&format!("{edit}\r\n"), false), "411");
     assert!(halley.get("/raw/x").ends_with(TEXT));
     // Whole ones pass, short and empty as they may be.
@@ -243,6 +243,10 @@ fn a_setting_that_is_wrong_is_named() {
         .expect("written");
     let (success, said) = run(dir.path(), &["--port", "0"], &[]);
     assert!(!success && said.contains("siet_name") && said.contains("Rocket.toml"), "{said}");
+    std::fs::write(dir.path().join("Rocket.toml"), "[halley]\nsite_name = \"x\"\n")
+        .expect("written");
+    let (success, said) = run(dir.path(), &["--port", "0"], &[]);
+    assert!(!success && said.contains("[default.halley]"), "{said}");
     let (success, said) = run(dir.path(), &["--prot", "0"], &[]);
     assert!(!success && said.contains("--prot"), "{said}");
 }

@@ -100,6 +100,13 @@ async fn get_page(
 /// The text of a PUT, checked before anything is made.
 struct Markup<'r>(&'r Request<'r>);
 
+impl Markup<'_> {
+    fn says_its_length(&self) -> bool {
+        let headers = self.0.headers();
+        headers.contains("Content-Length") || headers.contains("Transfer-Encoding")
+    }
+}
+
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Markup<'r> {
     type Error = Kind;
@@ -140,6 +147,10 @@ async fn put_page(
     let action = if page.is_some() { Action::Write } else { Action::Create };
     require(&guest, action, page.as_ref())?;
     let text = read_text(markup.0, data, MAX_TEXT_BYTES.bytes()).await?;
+    // A request without a body is not the wish to empty a page.
+    if text.is_empty() && page.is_some() && !markup.says_its_length() {
+        return Err(Kind::LengthRequired.into());
+    }
     let author = Author::from(&guest);
     let (page, made) = match page {
         Some(page) => (page, false),

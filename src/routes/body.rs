@@ -26,8 +26,7 @@ const LOOKED_AT: usize = "_method=delete".len();
 /// a client that died behind the headers of its request. So the end is checked here.
 ///
 /// # Errors
-/// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off,
-/// `length_required` when nothing says that there is a body at all.
+/// `too_large`, `timed_out` after the setting `body_secs`, `bad_request` when it breaks off.
 pub async fn read_body(
     request: &Request<'_>,
     data: Data<'_>,
@@ -37,10 +36,8 @@ pub async fn read_body(
         request.rocket().state::<Config>().map_or(Duration::from_secs(30), Config::body_timeout);
     let too_large =
         || Error::new(Kind::TooLarge).saying(format!("What was sent is larger than {limit}."));
-    let headers = request.headers();
     let announced: Option<u64> =
-        headers.get_one("Content-Length").and_then(|text| text.trim().parse().ok());
-    let is_framed = announced.is_some() || headers.contains("Transfer-Encoding");
+        request.headers().get_one("Content-Length").and_then(|text| text.trim().parse().ok());
     let was_seen_to_end = data.peek_complete();
     let reading =
         async {
@@ -61,9 +58,6 @@ pub async fn read_body(
                 || announced.is_some_and(|length| length != body.len() as u64);
             if is_cut {
                 return Err(Error::new(Kind::BadRequest).saying("The body broke off."));
-            }
-            if body.is_empty() && !is_framed {
-                return Err(Kind::LengthRequired.into());
             }
             Ok(body)
         };

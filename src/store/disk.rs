@@ -76,14 +76,14 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
         }
         let built = DirBuilder::new().mode(0o700).create(made);
-        built.map_err(|error| said(error, &format!("{} cannot be made", made.display())))?;
+        built.map_err(|error| said(&error, &format!("{} cannot be made", made.display())))?;
         made.parent().map_or(Ok(()), sync_dir)?;
     }
     Ok(())
 }
 
 /// An error with a sentence for whoever reads it. Its kind stays, since that is looked at.
-fn said(error: io::Error, sentence: &str) -> io::Error {
+fn said(error: &io::Error, sentence: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{sentence}: {error}"))
 }
 
@@ -135,7 +135,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(dir.join("lock"))
         .map_err(|error| {
-            said(error, "the user who runs this program must be able to write there, and cannot")
+            said(&error, "the user who runs this program must be able to write there, and cannot")
         })?;
     if file.try_lock_exclusive()? { Ok(file) } else { Err(StoreError::Locked) }
 }

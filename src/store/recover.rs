@@ -130,7 +130,9 @@ fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recove
     let repaired = match (repaired, damage) {
         (repaired, None) => repaired,
         (before, Some(damage)) => {
-            log::warn!("store: {damage}; all of it is in the records, so a checkpoint is made");
+            // The advice for one who has lost something would send people to their backups.
+            let what = damage.split_once("; put ").map_or(&*damage, |(what, _)| what);
+            log::warn!("store: {what}; all of it is in the records, so a checkpoint is made");
             let text = "An old part of the journal was damaged. Nothing is lost: everything in it \
                         had already been kept elsewhere, and it is being replaced.";
             Some(before.map_or_else(|| text.into(), |before| format!("{before} {text}")))
