@@ -142,7 +142,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// sled's page cache in bytes.
     pub cache_bytes: u64,
-    /// Below this many free bytes on the disk writes are refused. 0 switches the check off.
+    /// Below this many free bytes on the disk writes are refused. 0 switches the check off. On a
+    /// small disk a quarter of it counts, if that is less: it must take something.
     pub free_floor_bytes: u64,
     /// The journal may grow by this much (or the size of the last checkpoint, if that is more)
     /// before a checkpoint is made (64 MiB).
@@ -151,6 +152,9 @@ pub struct Options {
     /// more than a 64th of the disk). 0: none.
     pub reserve_bytes: u64,
 }
+
+/// Of a small disk one part of so many is kept free.
+const SMALL_DISK_PARTS: u64 = 4;
 
 impl Default for Options {
     fn default() -> Self {
@@ -261,8 +265,14 @@ impl Store {
         Self::open_with(dir, options, Arc::new(RealDisk))
     }
 
-    fn open_with(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+    fn open_with(
+        dir: &Path,
+        mut options: Options,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, StoreError> {
         disk::create_dir(dir)?;
+        let floor = disk::total_bytes(dir)? / SMALL_DISK_PARTS;
+        options.free_floor_bytes = options.free_floor_bytes.min(floor);
         let lock = disk::lock(dir)?;
         let recovered = recover::recover(dir, &options, &disk)?;
         let parts = (Arc::clone(&recovered.applier.kv), Arc::clone(&recovered.applier.pages));
