@@ -27,6 +27,9 @@ use super::{Options, StoreError};
 const KEPT_ASIDE: usize = 3;
 const RESERVE: &str = "reserve";
 
+/// Made by the server after the store: where it is alone, a store has been there before.
+const KEY: &str = "secret.key";
+
 /// What opening gives.
 pub(super) struct Recovered {
     pub format: Format,
@@ -167,6 +170,13 @@ fn format(dir: &Path) -> Result<Format, StoreError> {
     if !unused || left {
         return Err(StoreError::Damaged(format!(
             "{} holds data of a wiki but no format file; put it back from a backup",
+            dir.display()
+        )));
+    }
+    if dir.join(KEY).exists() {
+        return Err(StoreError::Damaged(format!(
+            "{} holds the key of a wiki but none of its data; put it back from a backup, or remove \
+             {KEY} to begin an empty wiki",
             dir.display()
         )));
     }
