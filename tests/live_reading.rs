@@ -46,7 +46,11 @@ impl Scene {
         let head = self.head().await;
         let epoch = head.split('.').next().expect("epoch");
         let checked = |event: &Value| event["kind"] == "checked";
-        self.ann.poll_until(&self.topics(), &format!("{epoch}.0"), checked).await.1
+        let start = format!("{epoch}.0");
+        // The welcome page's check moves the head as well.
+        self.ann.poll_until("doc:1", &start, checked).await;
+        self.ann.poll_until(&self.topics(), &start, checked).await;
+        self.head().await
     }
 }
 

@@ -348,6 +348,16 @@ async fn a_store_never_starts_empty_or_with_less_than_it_had() {
     );
     refused(
         &|dir| {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            }
+            fs::write(dir.join("secret.key"), [7; 32]).unwrap();
+        },
+        "nothing but the key",
+    );
+    refused(
+        &|dir| {
             fs::remove_dir_all(dir.join("sled")).unwrap();
             fs::remove_dir_all(dir.join("checkpoints")).unwrap();
         },
@@ -587,6 +597,19 @@ async fn a_full_disk_refuses_writes_and_goes_on_when_there_is_space() {
         drop(store);
         fs::remove_dir_all(&data).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_disk_smaller_than_the_usual_floor_is_written_to_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_unmount) = mount(dir.path(), "size=32m") else { return };
+    let store = Store::open(&dir.path().join("data"), Options::default()).unwrap();
+    assert_eq!(store.append(PageId(1), vec![entry(1, 100)]).await.unwrap().0, 1);
+    fs::write(dir.path().join("ballast"), vec![1; 22 << 20]).unwrap();
+    while store.append(PageId(1), vec![entry(1, 100)]).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(store.health().read_only.is_some(), "and a part of it is kept free");
 }
 
 #[tokio::test]
