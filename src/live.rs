@@ -54,6 +54,7 @@ pub mod hub;
 pub mod pages;
 pub mod presence;
 pub mod rate;
+mod render_threads;
 mod repeats;
 mod room;
 mod rooms;
@@ -72,6 +73,7 @@ use self::hub::{Hub, Listener};
 pub use self::pages::{PageInfo, Pages};
 use self::presence::Presence;
 use self::rate::RateLimiter;
+use self::render_threads::RenderThreads;
 pub use self::room::SentBlock;
 use self::room::Shared;
 use self::topic::{Topic, encode};
@@ -195,9 +197,10 @@ impl Live {
     pub fn open(store: Store, settings: &LiveSettings) -> Result<Self, LiveError> {
         let hub = Hub::new();
         let pages = Pages::load(store.clone())?;
+        let threads = RenderThreads::start().map_err(StoreError::from)?;
         let inner = Arc::new(Inner {
             presence: Presence::new(Arc::clone(&hub)),
-            shared: Arc::new(Shared { store, hub, pages }),
+            shared: Arc::new(Shared { store, hub, pages, threads }),
             streams: StreamCounter::new(settings.caps),
             holds: StreamCounter::new(settings.caps.for_holds()),
             rates: RateLimiter::default(),
@@ -377,10 +380,9 @@ impl Live {
     pub async fn render_text(&self, text: &str) -> Rendered {
         let shared = Arc::clone(&self.inner.shared);
         let text = text.to_owned();
-        let rendered = tokio::task::spawn_blocking(move || {
-            Renderer::default().render(&text, &|path| shared.pages.exists(path))
-        });
-        rendered.await.unwrap_or_default()
+        let pages = Arc::clone(&shared);
+        let work = move || Renderer::default().render(&text, &|path| pages.pages.exists(path));
+        shared.threads.run(work).await.unwrap_or_default()
     }
 
     /// Accepts one update of a browser: durable and published when it returns.

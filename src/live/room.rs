@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::document::Document;
 use super::hub::Hub;
 use super::pages::Pages;
+use super::render_threads::RenderThreads;
 use super::topic::Topic;
 use super::{Author, LiveError};
 use crate::live::cursor::Cursor;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub store: Store,
     pub hub: Arc<Hub>,
     pub pages: Pages,
+    pub threads: RenderThreads,
 }
 
 /// One open page.

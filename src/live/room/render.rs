@@ -26,7 +26,7 @@ const DIFF_TIME: Duration = Duration::from_millis(5);
 /// More runs than this are sent as one.
 const MAX_RUNS: usize = 200;
 
-/// Texts above this are rendered on a thread of their own.
+/// Texts above this are rendered on threads of their own.
 const LARGE_TEXT: usize = 16 * 1024;
 
 /// Pause between two hashes of a text that is being written.
@@ -96,7 +96,7 @@ impl Room {
                     let work = move || catch_unwind(AssertUnwindSafe(|| room.render())).is_ok();
                     let large = self.text().is_ok_and(|(_, text)| text.len() > LARGE_TEXT);
                     let rendered = if large {
-                        tokio::task::spawn_blocking(work).await.unwrap_or(false)
+                        self.shared.threads.run(work).await.unwrap_or(false)
                     } else {
                         work()
                     };
