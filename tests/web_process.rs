@@ -256,7 +256,7 @@ fn a_data_directory_that_cannot_be_one_is_explained() {
     let dir = tempfile::tempdir().expect("temporary directory");
     std::fs::write(dir.path().join("file"), "mine").expect("written");
     for (data, words) in
-        [("file", "is a file, and a directory is needed"), ("file/data", "cannot be made")]
+        [("file", "is a file, and a directory is needed"), ("file/data", "is a file, and")]
     {
         let (success, said) = run(dir.path(), &["--port", "0", "--data", data], &[]);
         assert!(!success && said.contains(data) && said.contains(words), "{said}");

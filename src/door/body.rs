@@ -116,12 +116,21 @@ pub(super) struct Upload {
     /// Made when the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     limit: Duration,
-    late: Arc<AtomicBool>,
+    fate: Arc<Fate>,
+}
+
+/// Why a request's body did not arrive whole, if it did not.
+#[derive(Default)]
+pub(super) struct Fate {
+    /// It took too long.
+    pub late: AtomicBool,
+    /// The client ended it early.
+    pub broken: AtomicBool,
 }
 
 impl Upload {
-    pub fn new(incoming: Incoming, limit: Duration, late: &Arc<AtomicBool>) -> Self {
-        Self { incoming, deadline: None, limit, late: Arc::clone(late) }
+    pub fn new(incoming: Incoming, limit: Duration, fate: &Arc<Fate>) -> Self {
+        Self { incoming, deadline: None, limit, fate: Arc::clone(fate) }
     }
 }
 
@@ -138,13 +147,15 @@ impl HttpBody for Upload {
             match Pin::new(&mut this.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
                 Poll::Ready(frame) => {
+                    let broken = matches!(frame, Some(Err(_)));
+                    this.fate.broken.fetch_or(broken, Ordering::Relaxed);
                     return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
                 }
                 Poll::Pending => {
                     let limit = this.limit;
                     let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
                     ready!(deadline.as_mut().poll(cx));
-                    this.late.store(true, Ordering::Relaxed);
+                    this.fate.late.store(true, Ordering::Relaxed);
                     return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::body::{Body, Upload};
+use super::body::{Body, Fate, Upload};
 use super::upstream::Failure;
 use super::{PEER_HEADER, Shared, head};
 
@@ -27,8 +27,8 @@ pub(super) async fn relay(
     };
     parts.headers.insert(PEER_HEADER, pass);
     let limits = &shared.limits;
-    let late = Arc::new(AtomicBool::new(false));
-    let upload = Upload::new(body, limits.body, &late);
+    let fate = Arc::new(Fate::default());
+    let upload = Upload::new(body, limits.body, &fate);
     let sent = shared.pool.send(Request::from_parts(parts, upload));
     match timeout(limits.body + limits.answer, sent).await {
         Ok(Ok((response, lease))) => {
@@ -36,7 +36,10 @@ pub(super) async fn relay(
             head::remove_hop_by_hop(&mut parts.headers);
             Response::from_parts(parts, Body::relayed(incoming, lease))
         }
-        Ok(Err(_)) if late.load(Ordering::Relaxed) => {
+        Ok(Err(_)) if fate.broken.load(Ordering::Relaxed) => {
+            refuse(400, "The request broke off before its body was whole. Nothing was done.", true)
+        }
+        Ok(Err(_)) if fate.late.load(Ordering::Relaxed) => {
             refuse(408, "The request did not arrive in time. Please try again.", true)
         }
         Ok(Err(Failure::Unreachable(e))) => {

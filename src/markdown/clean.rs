@@ -140,6 +140,10 @@ pub(super) fn clean(html: &str) -> String {
 /// tags.
 fn split_texts(html: &str) -> Cow<'_, str> {
     let bytes = html.as_bytes();
+    // Most blocks are short or have neither.
+    if bytes.len() <= TEXT_RUN || !(bytes.contains(&b'&') || bytes.contains(&0xC2)) {
+        return Cow::Borrowed(html);
+    }
     let mut split = String::new();
     let (mut done, mut since) = (0, 0);
     let mut in_tag = false;
@@ -170,13 +174,13 @@ fn split_texts(html: &str) -> Cow<'_, str> {
 /// A fragment that reads differently each time it is parsed is how filters are fooled (mutation
 /// XSS), so one that does not settle is refused (`None`).
 pub(super) fn clean_until_stable(html: &str) -> Option<String> {
-    let mut last = clean(html);
-    for _ in 0..4 {
+    let mut last = Cow::Borrowed(html);
+    for _ in 0..5 {
         let next = clean(&last);
         if next == last {
-            return Some(last);
+            return Some(next);
         }
-        last = next;
+        last = Cow::Owned(next);
     }
     None
 }
