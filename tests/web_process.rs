@@ -307,7 +307,8 @@ fn a_crowd_of_connections_ends_nothing() {
         let mut answer = Vec::new();
         let mut reader = BufReader::new(&mut ours);
         while !answer.ends_with(b"\r\n\r\n") {
-            reader.read_until(b'\n', &mut answer).expect("answers");
+            let read = reader.read_until(b'\n', &mut answer).expect("answers");
+            assert!(read > 0, "the connection ended: {:?}", String::from_utf8_lossy(&answer));
         }
         let head = String::from_utf8(answer).expect("text").to_lowercase();
         let (_, length) = head.split_once("content-length: ").expect("has a length");

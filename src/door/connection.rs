@@ -36,10 +36,10 @@ pub(super) fn spawn<S>(shared: Arc<Shared>, socket: S, peer: SocketAddr, permit:
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    go_on(shared, socket, Bytes::new(), peer, permit);
+    begin(shared, socket, None, peer, permit);
 }
 
-/// The same for a connection of which something was read already.
+/// The same after a stream, with what was read meanwhile.
 pub(super) fn go_on<S>(
     shared: Arc<Shared>,
     socket: S,
@@ -47,6 +47,13 @@ pub(super) fn go_on<S>(
     peer: SocketAddr,
     permit: Permit,
 ) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    begin(shared, socket, Some(read), peer, permit);
+}
+
+fn begin<S>(shared: Arc<Shared>, socket: S, read: Option<Bytes>, peer: SocketAddr, permit: Permit)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     tokio::spawn(async move {
@@ -57,17 +64,19 @@ pub(super) fn go_on<S>(
     });
 }
 
-/// Serves until the connection ends, or until its socket is handed over.
+/// Serves until the connection ends, or until its socket is handed over. `read`: what was read
+/// since the last request; `None` when there has been none.
 async fn serve<S>(
     shared: &Arc<Shared>,
     socket: S,
-    read: Bytes,
+    read: Option<Bytes>,
     peer: SocketAddr,
 ) -> Option<(S, Bytes, Taken)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let signals = Arc::new(Signals::new());
+    let signals = Arc::new(Signals::new(read.is_none()));
+    let read = read.unwrap_or_default();
     let io = Watched { io: TokioIo::new(socket), read, signals: Arc::clone(&signals) };
     let service = {
         let (shared, signals) = (Arc::clone(shared), Arc::clone(&signals));
@@ -114,7 +123,13 @@ where
     });
     let taken = taken.await?;
     let parts = connection.into_parts();
-    Some((parts.io.io.into_inner(), parts.read_buf, taken))
+    let Watched { io, read, .. } = parts.io;
+    // Read before a stream and not yet taken in: requests that somebody sent far ahead.
+    let read = match read.is_empty() {
+        true => parts.read_buf,
+        false => [parts.read_buf, read].concat().into(),
+    };
+    Some((io.into_inner(), read, taken))
 }
 
 /// Answers one request.
@@ -193,19 +208,22 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Self {
+    /// `first`: the connection is new, so that a head is expected at once.
+    fn new(first: bool) -> Self {
         Self {
             flushed: AtomicBool::new(true),
             received: AtomicBool::new(false),
             busy: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
+            requests: AtomicU64::new(u64::from(!first)),
             is_taken: AtomicBool::new(false),
             taken: Mutex::default(),
         }
     }
 
     fn phase(&self) -> Phase {
-        if self.busy.load(Ordering::Relaxed) {
+        // An answer that is still on its way to a slow reader is no silence. Who takes nothing in
+        // at all is the kernel's to end.
+        if self.busy.load(Ordering::Relaxed) || !self.flushed.load(Ordering::Relaxed) {
             Phase::Busy
         } else if self.received.load(Ordering::Relaxed)
             || self.requests.load(Ordering::Relaxed) == 0
@@ -213,6 +231,13 @@ impl Signals {
             Phase::Head
         } else {
             Phase::Idle
+        }
+    }
+
+    /// Notes that bytes came. While a request is answered they are its body's.
+    fn receive(&self) {
+        if !self.busy.load(Ordering::Relaxed) {
+            self.received.store(true, Ordering::Relaxed);
         }
     }
 
@@ -265,12 +290,12 @@ impl<S: AsyncRead + Unpin> Read for Watched<S> {
         if !this.read.is_empty() {
             let part = this.read.split_to(this.read.len().min(buffer.remaining()));
             buffer.put_slice(&part);
-            this.signals.received.store(true, Ordering::Relaxed);
+            this.signals.receive();
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
         if polled.is_ready() {
-            this.signals.received.store(true, Ordering::Relaxed);
+            this.signals.receive();
         }
         polled
     }

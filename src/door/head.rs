@@ -14,6 +14,9 @@ use hyper::{Method, Version};
 
 use super::secret::PEER_HEADER;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 /// Headers about a connection, which end with it (RFC 9110, section 7.6.1). `Expect` has been
 /// answered by the door.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -91,8 +94,9 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
-            // What says where a message ends and whom it is for is never about a connection.
-            .filter(|name| ![CONTENT_LENGTH, HOST].contains(name))
+            // What says where a message ends, whom it is for and who asks is never about a
+            // connection. A proxy may pass on what its client wrote here.
+            .filter(|name| ![CONTENT_LENGTH, HOST, FORWARDED_FOR, REAL_IP].contains(name))
             .collect();
         for name in named {
             headers.remove(name);

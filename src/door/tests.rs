@@ -108,6 +108,9 @@ impl Frames for Short {
     }
 }
 
+/// More than the kernel takes in for a reader who does not read.
+const LARGE: usize = 8 << 20;
+
 fn hook(dropped: mpsc::UnboundedSender<()>) -> Option<Box<Hook>> {
     Some(Box::new(move |parts, _| match parts.uri.path() {
         "/quiet" => {
@@ -115,6 +118,7 @@ fn hook(dropped: mpsc::UnboundedSender<()>) -> Option<Box<Hook>> {
             Some(Answer::Stream(HeaderMap::new(), Box::new(quiet)))
         }
         "/whole" => Some(Answer::Whole(Response::new(Bytes::from_static(b"whole")))),
+        "/large" => Some(Answer::Whole(Response::new(Bytes::from(vec![b'~'; LARGE])))),
         "/short" => Some(Answer::Stream(HeaderMap::new(), Box::new(Short(4)))),
         _ => None,
     }))
@@ -324,6 +328,44 @@ async fn who_asks_now_and_then_keeps_the_connection() {
         socket.write_all(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
         until(&mut socket, "whole").await;
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_on_its_way_to_a_slow_reader_is_no_silence() {
+    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let (dropped, _keep) = mpsc::unbounded_channel();
+    let house = House::open(limits, hook(dropped)).await;
+    let mut socket = house.connect().await;
+    socket.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
+    // Nothing is read for longer than the limit.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let mut all = Vec::new();
+    timeout(LIMIT, socket.read_to_end(&mut all)).await.expect("in time").expect("reads");
+    assert_eq!(all.iter().filter(|byte| **byte == b'~').count(), LARGE);
+}
+
+#[tokio::test]
+async fn a_connection_may_be_silent_after_a_stream_or_a_body_as_after_anything_else() {
+    let head = Duration::from_millis(100);
+    let limits = Limits { head, idle: Duration::from_secs(10), ..Limits::default() };
+    let (dropped, _keep) = mpsc::unbounded_channel();
+    let house = House::open(limits, hook(dropped)).await;
+    let mut socket = house.connect().await;
+    for (request, body) in [
+        ("GET /short HTTP/1.1\r\nHost: x\r\n\r\n", ""),
+        ("PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", "late"),
+    ] {
+        socket.write_all(request.as_bytes()).await.expect("sends");
+        if !body.is_empty() {
+            tokio::time::sleep(head / 2).await;
+            socket.write_all(body.as_bytes()).await.expect("sends");
+        }
+        let end = if body.is_empty() { "\r\n0\r\n\r\n" } else { body };
+        until(&mut socket, end).await;
+        tokio::time::sleep(4 * head).await;
+        socket.write_all(b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
+        until(&mut socket, "\r\n\r\nwhole").await;
     }
 }
 

@@ -145,6 +145,18 @@ for (const thresh of [2048, 4096]) {
   });
 }
 
+test("a poll that fails while it looks after a good stream says nothing against the stream", async () => {
+  const tab = openTab();
+  await tab.publish(30, 60);
+  assert.equal(tab.says(), "live/stream");
+  tab.server.fault.pollsFail = true;
+  await tab.clock.advance(10 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+  assert.ok(tab.server.count("poll") >= 1, "it was looked after");
+  assert.equal(tab.server.count("stream"), 1, "and kept");
+  whole(tab);
+});
+
 test("a good stream that was proven among events is looked after once", async () => {
   const tab = openTab();
   await tab.publish(30, 60);

@@ -108,6 +108,7 @@ export class FakeServer {
     const cursor = request.query.get("cursor");
     const nonce = fault.cache && request.method === "GET" ? "somebody-elses" : request.query.get("nonce");
     if (request.mode === "poll") {
+      if (fault.pollsFail) return this.json({ error: { code: "bad_gateway", message: "None." } }, 502);
       if (request.headers["If-None-Match"] === `"${this.head}"`) return new Response(null, { status: 304 });
       return this.json({ nonce, ...this.batch(cursor), advice: fault.advice ?? { mode: null, wait: 25, interval_ms: 0 } });
     }

@@ -6,7 +6,7 @@
 
 import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js";
 import { scheduleShadow } from "./around.js";
-import { cached, check, clearAhead, lowerForCuts, takeAdvice } from "./faults.js";
+import { cached, check, clearAhead, doubt, lowerForCuts, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
 import { candidates } from "./streams.js";
 
@@ -151,8 +151,11 @@ export function pollFailed(ladder, input) {
       break;
     case STREAM:
       if (ladder.verifying) {
+        const { aheadTarget } = ladder;
         clearAhead(ladder);
-        check(ladder);
+        // Without a head that it lacks, nothing speaks against the stream but this one request.
+        if (aheadTarget) check(ladder);
+        else doubt(ladder);
       }
       break;
     case HOLD:
