@@ -138,7 +138,8 @@ async fn crash_server_answers_only_after_the_journal_is_synced() {
     // The tracer ends with its child and has then written everything.
     server.kill_children();
     let trace = std::fs::read_to_string(&log).expect("a trace");
-    let steps = trace::steps(&trace);
+    let port = base.rsplit(':').next().and_then(|port| port.trim_matches('/').parse().ok());
+    let steps = trace::steps(&trace, port.expect("a port"));
     let judged = trace::judge(&steps).unwrap_or_else(|why| panic!("{why}"));
     println!("{judged} answers, each after a sync of the journal");
     assert_eq!(

@@ -1,41 +1,54 @@
 //! Reads what strace saw and judges whether each answer came after the sync that it promises.
 
+use std::collections::HashSet;
+
 /// What happened, in order, as far as it matters.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Step {
-    /// A request with an operation id was read.
+    /// A request with an operation id was read from a client.
     Asked,
     /// Something was written to the journal.
     Written,
     /// `fdatasync` or `fsync` came back with 0.
     Synced,
-    /// An answer that says `"saved":true` was written to a socket.
+    /// An answer that says `"saved":true` was written to a client.
     Answered,
 }
 
-/// The steps in a trace made by `strace -f -yy`.
-pub fn steps(trace: &str) -> Vec<Step> {
+/// The steps in a trace made by `strace -f -yy`. A request and its answer also pass the hop behind
+/// the front door; what counts is what the client sends and hears, on the public port.
+pub fn steps(trace: &str, port: u16) -> Vec<Step> {
+    let public = format!("<TCP:[127.0.0.1:{port}->");
+    // Whose unfinished call is on such a socket: the line that ends it does not say.
+    let mut waiting = HashSet::new();
+    let step = |line| step(line, &public, &mut waiting);
     trace.lines().filter_map(step).collect()
 }
 
-fn step(line: &str) -> Option<Step> {
+fn step<'t>(line: &'t str, public: &str, waiting: &mut HashSet<&'t str>) -> Option<Step> {
     // `PID name(args` or `PID <... name resumed>rest`.
-    let call = line.split_once(' ')?.1.trim_start();
+    let (pid, call) = line.split_once(' ')?;
+    let call = call.trim_start();
     let (name, resumed) = match call.strip_prefix("<... ") {
         Some(rest) => (rest.split(' ').next()?, true),
         None => (call.split('(').next()?, false),
     };
     let unfinished = line.ends_with("<unfinished ...>");
     let ok = line.trim_end().ends_with("= 0");
-    let socket = resumed || line.contains("<TCP:") || line.contains("<socket:");
+    let client = if resumed { waiting.remove(pid) } else { line.contains(public) };
+    if unfinished && client {
+        waiting.insert(pid);
+    }
     match name {
-        "read" | "recvfrom" | "recvmsg" | "readv" if line.contains("/updates?client=") => {
+        "read" | "recvfrom" | "recvmsg" | "readv"
+            if client && line.contains("/updates?client=") =>
+        {
             Some(Step::Asked)
         }
         "fdatasync" | "fsync" if !unfinished && ok => Some(Step::Synced),
         // A write counts from its beginning, an answer too: the stricter reading of both.
         "write" | "writev" | "sendto" | "sendmsg"
-            if socket && line.contains(r#"\"saved\":true"#) =>
+            if client && line.contains(r#"\"saved\":true"#) =>
         {
             Some(Step::Answered)
         }
@@ -79,13 +92,15 @@ pub fn judge(steps: &[Step]) -> Result<usize, String> {
 fn a_trace_is_read_into_steps() {
     let trace = concat!(
         "71 recvfrom(11<TCP:[127.0.0.1:8000->127.0.0.1:9]>, \"POST /_live/pages/1/updates?client=a&op=b HTTP/1.1\\r\\n\", 8192, 0, NULL, NULL) = 310\n",
+        "74 recvfrom(21<TCP:[127.0.0.1:9001->127.0.0.1:9002]>, \"POST /_live/pages/1/updates?client=a&op=b HTTP/1.1\\r\\n\", 8192, 0, NULL, NULL) = 310\n",
         "72 pwrite64(7</data/journal/000001>, \"abc\"..., 120, 4096) = 120\n",
         "72 fdatasync(7</data/journal/000001> <unfinished ...>\n",
         "73 epoll_wait(3<anon_inode:[eventpoll]>, [], 1024, 10) = 0\n",
         "72 <... fdatasync resumed>)               = 0\n",
+        "74 writev(21<TCP:[127.0.0.1:9001->127.0.0.1:9002]>, [{iov_base=\"{\\\"rev\\\":1,\\\"saved\\\":true}\", iov_len=22}], 1) = 22\n",
         "71 writev(11<TCP:[127.0.0.1:8000->127.0.0.1:9]>, [{iov_base=\"HTTP/1.1 200 OK\\r\\n\", iov_len=17}, {iov_base=\"{\\\"rev\\\":1,\\\"saved\\\":true}\", iov_len=22}], 2) = 39\n",
     );
-    assert_eq!(steps(trace), [Step::Asked, Step::Written, Step::Synced, Step::Answered]);
+    assert_eq!(steps(trace, 8000), [Step::Asked, Step::Written, Step::Synced, Step::Answered]);
 }
 
 #[test]
