@@ -36,8 +36,9 @@ pub struct History {
 
 impl History {
     /// Traces these of `RUNS` in the directory `work`, in which `acked` was said before. `None` when
-    /// nothing can be traced here.
-    pub fn record(work: &TempDir, acked: Acked, runs: &[usize]) -> Option<Self> {
+    /// nothing can be traced here. An error when the log does not explain what the runs left: a kill
+    /// may leave a part of a call.
+    pub fn record(work: &TempDir, acked: Acked, runs: &[usize]) -> Result<Option<Self>, String> {
         let mut history = Self {
             base: Disk::load(work.path()),
             root: work.path().to_owned(),
@@ -46,13 +47,13 @@ impl History {
             starts: vec![0],
         };
         for run in runs {
-            let log = trace_run(work.path(), *run)?;
+            let Some(log) = trace_run(work.path(), *run) else { return Ok(None) };
             let first = history.lines();
             let (events, lines) = trace::read(&log, work.path(), first);
             history.starts.push(first + lines);
-            history.add(events, work.path());
+            history.add(events, work.path())?;
         }
-        Some(history)
+        Ok(Some(history))
     }
 
     /// Lines in the log.
@@ -68,7 +69,7 @@ impl History {
 
     /// Adds what was logged until the directory was as it is in `work` now. Of the calls that were
     /// cut off by a kill, those are kept with which the model of the disk is the real directory.
-    fn add(&mut self, events: Vec<Event>, work: &Path) {
+    fn add(&mut self, events: Vec<Event>, work: &Path) -> Result<(), String> {
         let real = files(work);
         let unsure = events.iter().filter(|event| event.unsure).count();
         let before = self.events.len();
@@ -86,14 +87,14 @@ impl History {
                 }
             }
             match self.differs(&real) {
-                None => return,
+                None => return Ok(()),
                 Some(difference) => drop(why.get_or_insert(difference)),
             }
             for (index, event) in skipped.into_iter().rev() {
                 self.events.insert(index, event);
             }
         }
-        panic!("the log does not explain the directory ({unsure} calls cut off): {why:?}");
+        Err(format!("the log does not explain the directory ({unsure} calls cut off): {why:?}"))
     }
 
     /// How the model of the disk, with everything written, is not the real directory.
