@@ -18,6 +18,8 @@ import { createTypist } from "./typist.js";
 /** How often staleness is sampled, and how often what is seen is drawn anew, in ms. */
 const SAMPLE_MS = 100;
 const DRAW_MS = 250;
+/** What was held back in a pause is on the screen by then, in ms. */
+const CATCH_UP_MS = 500;
 
 /** @typedef {"idle" | "starting" | "running" | "paused" | "ended"} State */
 
@@ -50,6 +52,8 @@ export function createRun(options) {
   let speed = 0;
   /** Of somebody else's page: the newest revision that was seen on any copy. */
   let newest = -1;
+  /** Until then copies show what happened during a pause. */
+  let caughtUpAt = 0;
   /** @type {any[]} */
   let timers = [];
   /** @type {{ t: number[], y: (number | null)[][] }} s of the run, and s of staleness of each copy */
@@ -143,14 +147,15 @@ export function createRun(options) {
     still();
     watch.stop(now);
     become("paused");
-    for (const pane of panes) pane.tally.skip(now);
+    for (const pane of panes) pane.pause(now);
   }
 
   function resume() {
     if (state !== "paused") return;
     const now = performance.now();
     watch.start(now);
-    for (const pane of panes) pane.tally.resume(now);
+    caughtUpAt = now + CATCH_UP_MS;
+    for (const pane of panes) pane.resume(now);
     become("running");
     if (speed > 0) typist.start(speed);
     tick();
@@ -205,7 +210,7 @@ export function createRun(options) {
     arrived(rev, at) {
       if (writer) return writer.seen(rev);
       // Nobody here knows when somebody else pressed a key: time counts from the first copy that has it.
-      if (options.field || state !== "running") return void (newest = Math.max(newest, rev));
+      if (options.field || state !== "running" || at < caughtUpAt) return void (newest = Math.max(newest, rev));
       if (newest < 0) newest = rev;
       for (; newest < rev; newest += 1) changes.push({ at, rev: newest + 1 });
     },
