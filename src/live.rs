@@ -38,6 +38,15 @@
 //! true}`, with the batch after `cursor` if one was given. 409 `behind` and
 //! `missing` carry `sv`, the state vector to send the difference against.
 //!
+//! **Presence** `POST /_live/beat {client,via,cursor,rung,interval_ms,here:{page,mode,caret},list}`
+//! keeps a tab's lease (45 s on a stream, 150 s when hidden) and says what it shows; `via` is the
+//! client id of the stream that brings this tab's events when one connection serves all tabs of a
+//! browser. `POST /_live/leave` ends it. When a client's last stream or held request ends without
+//! an end (no `bye`, no answer), its tabs have left after 0.7 s without a sign of life: a stream,
+//! a poll or a held request of the client, or a tab's own beat. Who comes back later is announced
+//! again at once. After a second such end within 2 min, and when a hundred end together, tabs turn
+//! to away after 10 s instead; see [`presence::carrier`].
+//!
 //! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
 //! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {was,
 //! rev,last,start,end,total,blocks,title}` (replace blocks `start..end`; one for each run that
