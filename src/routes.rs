@@ -4,6 +4,7 @@
 
 mod api;
 mod body;
+mod connection;
 mod edit;
 mod files;
 mod health;
@@ -26,7 +27,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 9] = [
+    let stages: [fn() -> AdHoc; 10] = [
         health::stage,
         files::stage,
         read::stage,
@@ -34,6 +35,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         manage::stage,
         raw::stage,
         name::stage,
+        connection::stage,
         api::stage,
         live::stage,
     ];
