@@ -11,13 +11,13 @@ const SAID_MS = 2500;
 /**
  * @param {string} label what is copied, for the button's name
  * @param {() => { text: string, shown: HTMLElement }} what `shown` is selected where the browser does not copy by itself
- * @returns {HTMLButtonElement}
+ * @returns {HTMLElement}
  */
 export function copyButton(label, what) {
   const words = el("span", {}, "Copy");
   const button = el("button", { type: "button", class: "button small", "aria-label": `Copy ${label}` }, words);
+  // Beside the button: what is inside one is part of its name, and not read out by itself.
   const said = el("span", { class: "visually-hidden", role: "status" });
-  button.append(said);
   /** @type {any} */
   let timer = null;
   button.addEventListener("click", async () => {
@@ -31,7 +31,7 @@ export function copyButton(label, what) {
       setText(said, "");
     }, SAID_MS);
   });
-  return button;
+  return el("span", { class: "copy" }, button, said);
 }
 
 /** @param {string} text @param {HTMLElement} shown @returns {Promise<boolean>} */
