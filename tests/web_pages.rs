@@ -419,22 +419,34 @@ async fn a_probe_tells_the_time_who_asks_and_what_arrived() {
     assert!((before..=halley::time::now_ms()).contains(&now));
     assert_eq!(plain["nonce"], "n1");
     assert_eq!((&plain["address"], &plain["trusted"]), (&"203.0.113.9".into(), &false.into()));
-    assert_eq!((&plain["proxies"], &plain["via"]), (&serde_json::json!([]), &serde_json::Value::Null));
+    assert_eq!(
+        (&plain["proxies"], &plain["via"]),
+        (&serde_json::json!([]), &serde_json::Value::Null)
+    );
     assert!(plain["fill"].as_str().expect("text").len() > 1500, "worth compressing");
 
     let said = [("X-Forwarded-For", "203.0.113.9"), ("Via", "1.1 middle")];
     let behind = ask("198.51.100.1:1000", &said).await;
     assert_eq!((&behind["address"], &behind["trusted"]), (&"203.0.113.9".into(), &true.into()));
-    assert_eq!((&behind["proxies"], &behind["via"]), (&serde_json::json!(["Via", "X-Forwarded-For"]), &"1.1 middle".into()));
+    assert_eq!(
+        (&behind["proxies"], &behind["via"]),
+        (&serde_json::json!(["Via", "X-Forwarded-For"]), &"1.1 middle".into())
+    );
     let liar = ask("198.51.100.2:1000", &said).await;
     assert_eq!((&liar["address"], &liar["trusted"]), (&"198.51.100.2".into(), &false.into()));
 
-    for (body, status) in [("foobar".to_owned(), 200), ("x".repeat(64 * 1024), 200), ("x".repeat(64 * 1024 + 1), 413)] {
-        let request = wiki.ask(Method::Post, "/_live/probe?nonce=n2").header(Header::new("Origin", ORIGIN));
+    for (body, status) in
+        [("foobar".to_owned(), 200), ("x".repeat(64 * 1024), 200), ("x".repeat(64 * 1024 + 1), 413)]
+    {
+        let request =
+            wiki.ask(Method::Post, "/_live/probe?nonce=n2").header(Header::new("Origin", ORIGIN));
         let answer = send(request.body(&body)).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         if body == "foobar" {
-            assert_eq!(answer.json(), serde_json::json!({ "nonce": "n2", "length": 6, "hash": "bf9cf968" }));
+            assert_eq!(
+                answer.json(),
+                serde_json::json!({ "nonce": "n2", "length": 6, "hash": "bf9cf968" })
+            );
         }
     }
     assert_eq!(wiki.get("/_live/probe?nonce=%3Cb%3E").await.status, 400);

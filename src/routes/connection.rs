@@ -29,9 +29,7 @@ const RECIPES: [(&str, &str, &str, &str); 4] = [
 ];
 
 pub(super) fn stage() -> AdHoc {
-    AdHoc::on_ignite("Connection", |rocket| async {
-        rocket.mount("/", routes![show_connection])
-    })
+    AdHoc::on_ignite("Connection", |rocket| async { rocket.mount("/", routes![show_connection]) })
 }
 
 /// The authority by which the browser reached this wiki, as far as that is known.

@@ -22,7 +22,10 @@ const net = {
   base: "/_live",
 };
 
-/** The page's own live connection, which says what the ladder has settled on. */
+/**
+ * The page's own live connection, which says what the ladder has settled on.
+ * @returns {import("./sync/live.js").Live | null}
+ */
 function attachLive() {
   const root = document.getElementById("live-status");
   if (!root) return null;
@@ -48,7 +51,7 @@ function attachRecipes() {
   addEventListener("hashchange", open);
 }
 
-/** @param {ReturnType<typeof createLive> | null} live */
+/** @param {import("./sync/live.js").Live | null} live */
 function attachMeasuring(live) {
   const root = document.getElementById("measure");
   if (!root) return;

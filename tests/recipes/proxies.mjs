@@ -1,6 +1,6 @@
 // The real proxies, run from the files of docs/proxies: only ports and the paths of the certificate are put in.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort, root, startProcess, temporaryFolder, until } from '../browser/harness/processes.mjs'
 import { NAME, ask } from './client.mjs'
@@ -80,7 +80,7 @@ const starts = {
     return {
       text: [
         ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
-        `ServerRoot ${folder}`, `DefaultRuntimeDir ${folder}`, `PidFile ${folder}/apache.pid`, 'ErrorLog /dev/stderr', `ServerName ${NAME}`,
+        `ServerRoot ${folder}`, `DefaultRuntimeDir ${folder}`, `PidFile ${folder}/apache.pid`, `ErrorLog ${folder}/error.log`, `ServerName ${NAME}`,
         // What starts as root gives its rights up to somebody.
         ...(isRoot ? ['User www-data', 'Group www-data'] : []),
         `Listen 127.0.0.1:${port}`, text,
@@ -100,6 +100,9 @@ const starts = {
   }),
 }
 
+/** Those that close their connections when they are asked to end; Caddy waits for streams. @type {Record<string, NodeJS.Signals>} */
+const ends = { nginx: 'SIGTERM', caddy: 'SIGKILL', apache: 'SIGTERM', haproxy: 'SIGTERM' }
+
 /** @type {Record<string, string>} */
 const files = { nginx: 'nginx.conf', caddy: 'Caddyfile', apache: 'apache.conf', haproxy: 'haproxy.cfg' }
 
@@ -116,14 +119,16 @@ export async function startProxy(name, upstream, { compress = false } = {}) {
   writeFileSync(join(folder, files[name]), text)
   // Not every one of them says when it is ready; the port does.
   const running = await startProcess(program, args, { env: { ...env, ...own } })
+  const errors = join(folder, 'error.log')
+  const log = () => running.log() + (existsSync(errors) ? readFileSync(errors, 'utf8') : '')
   let ended = false
   void running.exited.then(() => (ended = true))
   await until(
     () => {
-      if (ended) throw new Error(`${program} ended:\n${running.log()}`)
+      if (ended) throw new Error(`${program} ended:\n${log()}`)
       return ask(port, '/healthz').then(({ status }) => status === 200, () => false)
     },
-    { what: () => `${program} answers:\n${running.log()}` },
+    { what: () => `${program} answers:\n${log()}` },
   )
-  return { name, port, log: () => running.log(), stop: () => running.stop('SIGTERM') }
+  return { name, port, log, stop: () => running.stop(ends[name]) }
 }

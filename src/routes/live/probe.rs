@@ -81,7 +81,7 @@ pub fn post_probe(
     _write: WriteGuard,
     nonce: Option<&str>,
     caller: Caller,
-    body: Bytes<MAX_SENT_BYTES>,
+    body: Bytes<{ MAX_SENT_BYTES }>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
     require(&caller)?;
@@ -97,7 +97,11 @@ pub fn post_probe(
 
 /// Whoever may follow the wiki may measure how well that works.
 fn require(caller: &Caller) -> Result<(), Error> {
-    if rights::may(&caller.guest, Action::List, None) { Ok(()) } else { Err(Kind::Forbidden.into()) }
+    if rights::may(&caller.guest, Action::List, None) {
+        Ok(())
+    } else {
+        Err(Kind::Forbidden.into())
+    }
 }
 
 /// FNV-1a, 32 bit (<http://www.isthe.com/chongo/tech/comp/fnv/>): browsers have no hash of their

@@ -13,6 +13,7 @@ import { classify } from "./verdict.js";
 
 /** @typedef {import("./measured.js").Measured} Measured */
 /** @typedef {import("./measured.js").Trial} Trial */
+/** @typedef {import("./trial.js").Watch} Watch */
 /** @typedef {import("./reach.js").Net} Net */
 /** @typedef {(measured: Measured, progress: { share: number, doing: string }) => void} Report */
 
@@ -138,7 +139,7 @@ async function prove(net, measured, signal, tell) {
   const padded = startTrial(net, true, signal, tell);
   measured.padded = padded.trial;
   const known = (/** @type {Trial} */ trial) => classify(trial) !== "waiting";
-  const judged = async (/** @type {ReturnType<typeof startTrial>} */ watch) => {
+  const judged = async (/** @type {Watch} */ watch) => {
     await watch.until((trial) => trial.helloMs !== null || known(trial), HELLO_MS);
     if (!known(watch.trial)) await watch.until(known, PROBE_MS);
     tell();
@@ -159,7 +160,7 @@ async function prove(net, measured, signal, tell) {
 
 /**
  * How long a stream lives: to its first heartbeat, and once more when it broke off before.
- * @param {Net} net @param {Measured} measured @param {ReturnType<typeof startTrial>} plain
+ * @param {Net} net @param {Measured} measured @param {Watch} plain
  * @param {AbortSignal} signal @param {() => void} tell
  */
 async function lifetime(net, measured, plain, signal, tell) {

@@ -10,6 +10,15 @@ import { openStream } from "../sync/transports.js";
 /** @typedef {import("./measured.js").Trial} Trial */
 /** @typedef {import("./reach.js").Net} Net */
 
+/**
+ * @typedef {object} Watch
+ * @property {Trial} trial what has been seen so far
+ * @property {() => boolean} over it has ended, failed, or was not opened
+ * @property {() => void} close
+ * @property {(so: (trial: Trial) => boolean, ms: number) => Promise<void>} until waits until this is so, until the
+ *   stream is over or closed, or so long
+ */
+
 /** Frames and pieces that are written down; a stream of events could have any number. */
 const MAX_KEPT = 500;
 
@@ -17,6 +26,7 @@ const MAX_KEPT = 500;
  * Opens a stream and watches it until `close`.
  * @param {Net} net @param {boolean} pad @param {AbortSignal} signal ends the watching, too
  * @param {() => void} onChange
+ * @returns {Watch}
  */
 export function startTrial(net, pad, signal, onChange) {
   const abort = new AbortController();
@@ -110,11 +120,6 @@ export function startTrial(net, pad, signal, onChange) {
     trial,
     over,
     close,
-    /**
-     * Waits until this is so, until the stream is over, or so long.
-     * @param {(trial: Trial) => boolean} so @param {number} ms
-     * @returns {Promise<void>}
-     */
     until(so, ms) {
       return new Promise((resolve) => {
         const look = () => {
