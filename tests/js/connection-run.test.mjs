@@ -70,7 +70,7 @@ describe('a measurement', () => {
     ['mute', { mute: true }, ['wait', 'mute'], 'held', /nothing came in 2\d s/],
     ['a tick of 2 s', { tick: 2000 }, ['wait', 'lumped'], 'held', /^for up to 2/],
     ['one behind', { behind: true }, ['wait', 'padded'], 'held', /until the next one comes/],
-    ['blocks of 4 KB', { block: 4096 }, ['wait', 'padded'], 'held', /until about 4 KB/],
+    ['blocks of 4 KB', { block: 4096 }, ['wait', 'threshold'], 'held', /until about 4 KB/],
     ['a cut at 8 s', { cut: 8000, holdCut: 8000 }, ['wait', 'stream', 'wait', 'cut'], 'hold', /broken off after 8 s; 5 s passed/],
     ['a cut at 3 s', { cut: 3000, holdCut: 3000 }, ['wait', 'stream', 'wait', 'cut'], 'hold', /broken off after 3 s/],
     ['streams refused', { streamRefused: true }, ['wait', 'blocked'], 'stream', /could not be opened/],

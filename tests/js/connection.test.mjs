@@ -49,6 +49,7 @@ describe('the verdict', () => {
   for (const [what, measured, kind, rung, words] of [
     ['all is well', found({}), 'stream', 'stream', /^Your network lets live pages through\.$/],
     ['padding helps', found({ plain: heard(711, null) }), 'padded', 'stream', /fills them up/],
+    ['padding helps where nothing came without', found({ ...mute, padded: { ...good, pad: true } }), 'threshold', 'hold', /until a few KB have gathered; Halley works by held requests instead, and by a stream that it fills up/],
     ['held back to the end', found(mute), 'mute', 'hold', /^Something between you and the wiki holds responses back until they end; Halley works by held requests instead\.$/],
     ['nothing long passes', found({ ...mute, holds: [held(5000, 'ended', 2000)] }), 'mute', 'poll', /every few seconds/],
     ['held requests are answered too early', found({ ...mute, holds: [held(5000, 'early', 20)] }), 'mute', 'poll', /every few seconds/],

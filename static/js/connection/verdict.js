@@ -13,12 +13,13 @@ import { bestRtt } from "./measured.js";
 
 /**
  * - `wait`: not known yet
- * - `stream`: streams pass; `padded`: when small pieces are filled up
- * - `behind`, `lumped`, `mute`: held back; `cut`, `idle`: broken off at an age, or after a silence; `blocked`: refused
+ * - `stream`: streams pass; `padded`: when small pieces are filled up; `threshold`: so they do, but without that nothing
+ *   came at all: the ladder goes to held requests at once, and tries a filled-up stream later
+ * - `late`, `lumped`, `mute`: held back; `cut`, `idle`: broken off at an age, or after a silence; `blocked`: refused
  * - `cached`: answered by a cache; `portal`: by a page that is not the wiki's
  * - `full`: the server gives this browser no more connections; `error`: it answers with an error
  * - `offline`: nobody answers
- * @typedef {"wait" | "stream" | "padded" | "late" | "lumped" | "mute" | "cut" | "idle" | "blocked" | "cached" | "portal" | "full" | "error" | "offline"} VerdictKind
+ * @typedef {"wait" | "stream" | "padded" | "threshold" | "late" | "lumped" | "mute" | "cut" | "idle" | "blocked" | "cached" | "portal" | "full" | "error" | "offline"} VerdictKind
  */
 
 /**
@@ -145,9 +146,10 @@ export function judge(measured) {
     return { kind: "stream", tone: "good", rung: "stream", ms: null };
   }
   if (first === "waiting" || second === "waiting") return wait;
-  if (second === "proven") return { kind: "padded", tone: "good", rung: "stream", ms: null };
+  if (second === "proven" && first !== "mute") return { kind: "padded", tone: "good", rung: "stream", ms: null };
   const rung = lowerRung(measured);
   if (!rung) return wait;
+  if (second === "proven") return { kind: "threshold", tone: "fair", rung, ms: null };
   /** @type {Verdict} */
   const held = { kind: "mute", tone: "fair", rung, ms: null };
   if (first === "blocked" || first === "network") return { ...held, kind: "blocked" };

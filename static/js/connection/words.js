@@ -54,6 +54,8 @@ export function sentence(measured) {
         return "Your network lets live pages through.";
       case "padded":
         return `${SOMETHING} holds small pieces of data back; Halley fills them up, and live pages get through.`;
+      case "threshold":
+        return `${SOMETHING} holds data back until a few KB have gathered; ${instead.slice(0, -1)}, and by a stream that it fills up once that has proven itself.`;
       case "mute":
         return `${SOMETHING} holds responses back until they end; ${instead}`;
       case "lumped":
@@ -121,7 +123,7 @@ function streamRows(measured) {
   const times = plain.helloMs === null ? "" : `, the first after ${span(plain.helloMs)}${plain.probeMs === null ? "" : `, the second ${span(plain.probeMs - plain.helloMs)} later (sent ${span(plain.frames.find((frame) => frame.event === "probe")?.t ?? 700)} apart)`}`;
   const streaming = { id: "stream", name: "A stream", value: outcomeWords(plain) + times };
   if (proven) rows.push({ ...streaming, means: "Changes reach you as they happen.", tone: "good" });
-  else if (filled) rows.push({ ...streaming, means: "Filled up with padding, it works.", tone: "good" });
+  else if (filled) rows.push({ ...streaming, means: "Filled up with padding, it works.", tone: classify(plain) === "mute" ? "fair" : "good" });
   else rows.push({ ...streaming, means: classify(plain) === "waiting" ? "" : "No stream can be used here.", tone: classify(plain) === "waiting" ? undefined : "fair" });
   if (padded && !proven) rows.push({ id: "padded", name: "The same, with padding", value: outcomeWords(padded), means: "Each piece is followed by 4 KB that mean nothing, to push it through.", tone: filled ? "good" : "fair" });
   const row = heldRow(measured, plain, proven, filled, rtt);
@@ -271,7 +273,7 @@ export function letter(measured, origin) {
   };
   /** @type {Record<string, string[]>} */
   const needed = {
-    padded: [wishes.buffer], mute: [wishes.buffer], lumped: [wishes.buffer], late: [wishes.buffer],
+    padded: [wishes.buffer], threshold: [wishes.buffer], mute: [wishes.buffer], lumped: [wishes.buffer], late: [wishes.buffer],
     cut: [wishes.time], idle: [wishes.time], blocked: ["Please let responses of the type text/event-stream pass below /_live/.", wishes.buffer],
     cached: [wishes.copy],
   };
