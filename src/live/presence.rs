@@ -455,7 +455,7 @@ mod tests {
             let event: serde_json::Value = serde_json::from_slice(event).expect("JSON");
             event["kind"].as_str().expect("kind").to_owned()
         };
-        events.iter().map(|event| kind(event)).collect()
+        events.iter().map(|(_, event)| kind(event)).collect()
     }
 
     #[tokio::test(start_paused = true)]
