@@ -153,6 +153,12 @@ export function createBeat(options) {
     touch() {
       if (running && here) soon();
     },
+    /** Another connection carries this tab. Without a timer, for those of hidden tabs may be a minute late. */
+    moved() {
+      if (!running || !here) return;
+      if (!inFlight && clock.now() >= Math.max(sentAt + timing.beatGap, notBefore)) void send(timing.beatTimeout * 2);
+      else soon();
+    },
     /** Asks for the whole list of people with the next beat, now. */
     relist() {
       wantList = true;

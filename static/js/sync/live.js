@@ -175,7 +175,7 @@ export function createLive(options) {
       hidden: isHidden(),
       onStatus,
       onRemember: (verdict) => writeVerdict(local, verdict),
-      onVia: () => beats.touch(),
+      onVia: () => beats.moved(),
       // Nobody can be shared with: from here on this tab is on its own.
       onAlone() {
         sharedNow = false;
