@@ -297,6 +297,26 @@ test("more topics than the server takes at once: the tabs beyond connect by them
   assert.ok(most <= 64, `${most}`);
 });
 
+test("a tab that is frozen for long is sent nothing more, and has everything when it goes on", async () => {
+  const on = scene("worker");
+  const [a, b] = [on.browser.open(), on.browser.open()];
+  await on.clock.advance(3 * SECOND);
+  b.freeze();
+  for (let minute = 0; minute < 60; minute += 1) {
+    on.server.publish(minute);
+    await on.clock.advance(60 * SECOND);
+  }
+  const piled = b.process.waiting.length;
+  await on.clock.advance(3600 * SECOND);
+  assert.equal(b.process.waiting.length, piled, "nothing more is waiting for it");
+  b.thaw();
+  await on.clock.advance(SECOND);
+  on.server.publish("after");
+  await on.clock.advance(2 * SECOND);
+  for (const tab of [a, b]) assert.deepEqual(tab.got, due(on, tab));
+  assert.equal(b.says(), "live/stream");
+});
+
 test("beats name the connection that brings the news, and none where it is the tab's own", async () => {
   const on = scene("worker");
   on.browser.open({ client: "sharedshared", page: 1 });

@@ -27,13 +27,15 @@ import { createWatch } from "./watch.js";
  * @property {boolean} hidden
  * @property {number} others people who are not this tab
  * @property {string} login
- * @property {boolean} watched its death will be noticed
  * @property {number} heardAt
  */
 
 /** A sign of life for the tabs, in ms. */
 export const PULSE = 3000;
-/** Where nothing tells of a tab's death, it is forgotten after this silence, in ms; hidden tabs speak once a minute. */
+/**
+ * A tab that is silent for so long, in ms, is sent nothing more until it speaks again: it is frozen, and what it is
+ * sent would pile up; or dead, where nothing tells. Hidden tabs speak once a minute.
+ */
 const SILENT = 200000;
 /** Heads that tabs learn from their beats are of use now and then; in ms. */
 const HEAD_EVERY = 5000;
@@ -165,7 +167,7 @@ export function createHub(options) {
 
   function pulse() {
     const now = clock.now();
-    for (const tab of [...tabs]) if (!tab.watched && now - tab.heardAt > SILENT) remove(tab);
+    for (const tab of [...tabs]) if (now - tab.heardAt > SILENT) remove(tab);
     if (tabs.size > 0) toAll({ t: "pulse", heard: engine?.status.lastHeard ?? 0 });
     timer = tabs.size > 0 ? clock.setTimeout(pulse, PULSE) : null;
   }
@@ -181,7 +183,7 @@ export function createHub(options) {
     const others = [...tabs];
     /** @type {(string | undefined)[]} */
     const had = topics.map((/** @type {string} */ topic) => others.find((other) => other.topics.includes(topic))?.set);
-    Object.assign(tab, { client: message.client, topics, hidden: message.hidden, others: message.others, login: message.login, watched: message.lock });
+    Object.assign(tab, { client: message.client, topics, hidden: message.hidden, others: message.others, login: message.login });
     tabs.add(tab);
     if (!engine) begin(message);
     if (!engine?.running) position = parseCursor(message.cursor) ? message.cursor : null;
@@ -223,7 +225,7 @@ export function createHub(options) {
      */
     connect(post, forgotten = () => {}) {
       /** @type {Tab} */
-      const tab = { post, forgotten, client: "", topics: [], set: 0, hidden: false, others: 0, login: "", watched: false, heardAt: clock.now() };
+      const tab = { post, forgotten, client: "", topics: [], set: 0, hidden: false, others: 0, login: "", heardAt: clock.now() };
       return {
         /** @param {any} message */
         message(message) {
