@@ -7,6 +7,7 @@ mod body;
 mod edit;
 mod files;
 mod health;
+mod lab;
 mod live;
 mod manage;
 mod name;
@@ -26,7 +27,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 9] = [
+    let stages: [fn() -> AdHoc; 10] = [
         health::stage,
         files::stage,
         read::stage,
@@ -35,6 +36,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         raw::stage,
         name::stage,
         api::stage,
+        lab::stage,
         live::stage,
     ];
     stages.into_iter().fold(rocket, |rocket, stage| rocket.attach(stage()))
