@@ -4,6 +4,7 @@
 
 mod api;
 mod body;
+mod connection;
 mod edit;
 mod files;
 mod health;
@@ -35,6 +36,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         manage::stage,
         raw::stage,
         name::stage,
+        connection::stage,
         api::stage,
         lab::stage,
         live::stage,
