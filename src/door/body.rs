@@ -1,6 +1,6 @@
 //! Bodies of requests and answers as they pass the door.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::http2::{self, Pace};
 use super::upstream::Lease;
@@ -176,7 +176,8 @@ impl Drop for Relayed {
 
 /// A request's body on its way to the inner server, bounded in time.
 pub(super) struct Upload {
-    incoming: Incoming,
+    /// Taken when it is dropped.
+    incoming: Option<Incoming>,
     /// Made when the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     limit: Duration,
@@ -192,12 +193,14 @@ pub(super) struct Fate {
     pub broken: AtomicBool,
     /// All of it has been passed on.
     pub whole: AtomicBool,
+    /// It was answered with a refusal; the rest is of no use to anybody.
+    pub refused: AtomicBool,
 }
 
 impl Upload {
     pub fn new(incoming: Incoming, limit: Duration, fate: &Arc<Fate>) -> Self {
         fate.whole.store(incoming.is_end_stream(), Ordering::Relaxed);
-        Self { incoming, deadline: None, limit, fate: Arc::clone(fate) }
+        Self { incoming: Some(incoming), deadline: None, limit, fate: Arc::clone(fate) }
     }
 }
 
@@ -210,13 +213,14 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         loop {
-            match Pin::new(&mut this.incoming).poll_frame(cx) {
+            match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
                 Poll::Ready(frame) => {
                     let broken = matches!(frame, Some(Err(_)));
                     this.fate.broken.fetch_or(broken, Ordering::Relaxed);
-                    let whole = frame.is_none() || this.incoming.is_end_stream();
+                    let whole = frame.is_none() || incoming.is_end_stream();
                     this.fate.whole.store(whole && !broken, Ordering::Relaxed);
                     return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
                 }
@@ -232,10 +236,42 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.fate.refused.load(Ordering::Relaxed)
+            && let Some(incoming) = self.incoming.take()
+        {
+            drain(incoming);
+        }
+    }
+}
+
+/// Longest time and most bytes for which the rest of a refused request is read.
+const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_BYTES: usize = 32 << 20;
+
+/// Reads the rest of a body and drops it: some clients overlook an answer when they are told to
+/// send no more.
+pub(super) fn drain(mut incoming: Incoming) {
+    if incoming.is_end_stream() {
+        return;
+    }
+    tokio::spawn(timeout(DRAIN, async move {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            if length > left {
+                break;
+            }
+            left -= length;
+        }
+    }));
 }

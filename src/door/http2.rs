@@ -23,7 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::body::Body;
+use super::body::{self, Body};
 use super::caps::Permit;
 use super::connection::{Given, HEAD_BYTES, Phase, ask};
 use super::{Shared, head, relay};
@@ -141,7 +141,10 @@ async fn answer(
     let refused = head::from_http2(&mut parts).or_else(|| head::problem(&parts));
     let plain = body.is_end_stream() && head::is_plain(&parts);
     let mut answer = match refused {
-        Some(sentence) => relay::refuse(400, sentence, false),
+        Some(sentence) => {
+            body::drain(body);
+            relay::refuse(400, sentence, false)
+        }
         None => match ask(&shared, &parts, peer, plain).await {
             Some(Given::Whole(whole)) => whole.map(Body::whole),
             Some(Given::Stream(headers, frames)) => {
