@@ -28,6 +28,9 @@
 //! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
 //! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
 //! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
+//! When many streams are opened at once, each waits its turn ([`admission`]): `hello` comes up to
+//! a second late, or instead of it `bye` with `"why":"busy"`. After any `bye` a client returns at
+//! a time that it draws from 0 to `after_ms`.
 //!
 //! **Interval cover** every delivery says `(from, to]`; a client applies it
 //! only if `from` is its own cursor, drops it if `to` is behind and asks again
@@ -54,6 +57,7 @@
 //! add up fetches `/view`), `view deleted|restored`,
 //! `here joined|changed|left`, `site created|deleted|restored`.
 
+pub mod admission;
 pub mod batch;
 pub mod caps;
 pub mod cursor;
@@ -502,6 +506,7 @@ impl Live {
 
     /// Tells every stream and held request to end. For good.
     pub fn drain(&self) {
+        self.inner.streams.begin_drain();
         self.hub().drain();
     }
 
