@@ -32,9 +32,14 @@
 //! a second late, or instead of it `bye` with `"why":"busy"`. After any `bye` a client returns at
 //! a time that it draws from 0 to `after_ms`.
 //!
-//! **Interval cover** every delivery says `(from, to]`; a client applies it
-//! only if `from` is its own cursor, drops it if `to` is behind and asks again
-//! on a gap. Duplicates, retries and racing transports are harmless.
+//! **Interval cover** every delivery says `(from, to]` and each event in it its own position,
+//! `"seq"`. A client that is within the interval applies the events after its own cursor, drops
+//! the batch if `to` is behind and asks again on a gap. Duplicates, retries, racing transports
+//! and requests for different topics are harmless.
+//!
+//! **One connection per browser** a stream may carry the topics of many tabs (at most
+//! [`topic::MAX_TOPICS`]) under a `client` of its own. Each tab then beats for itself, naming that
+//! connection as `via`, keeps a cover of its own topics, and fills by polls what it lacks.
 //!
 //! **Writing** `POST /_live/pages/<id>/updates?client=&op=[&cursor=&topics=]`
 //! with one Yjs update (v1), answered once it is on disk: `{"rev","saved":
@@ -56,6 +61,9 @@
 //! differs between the revisions `was` and `rev`; a client for which `was` or `total` does not
 //! add up fetches `/view`), `view deleted|restored`,
 //! `here joined|changed|left`, `site created|deleted|restored`.
+//!
+//! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
+//! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
 
 pub mod admission;
 pub mod batch;
