@@ -6,7 +6,7 @@
 
 import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js";
 import { scheduleShadow } from "./around.js";
-import { cached, check, clearAhead, doubt, lowerForCuts, takeAdvice } from "./faults.js";
+import { cached, check, clearAhead, doubt, lowerForCuts, settleDoubt, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
 import { candidates } from "./streams.js";
 
@@ -62,6 +62,7 @@ export function pollOk(ladder, input) {
     case CONNECTING:
       return hedgeOk(ladder, input);
     case STREAM:
+      if (ladder.doubting) settleDoubt(ladder);
       if (ladder.verifying) overtake(ladder, input.fresh > 0, askedAt);
       if (input.more) pollNow(ladder);
       break;
@@ -150,6 +151,7 @@ export function pollFailed(ladder, input) {
       ladder.timers.set("hedge", ladder.now + ladder.timing.hedgeEvery);
       break;
     case STREAM:
+      if (ladder.doubting && !settleDoubt(ladder)) return goOffline(ladder);
       if (ladder.verifying) {
         const { aheadTarget } = ladder;
         clearAhead(ladder);
