@@ -29,14 +29,28 @@
 //! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
 //! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
 //!
-//! **Interval cover** every delivery says `(from, to]`; a client applies it
-//! only if `from` is its own cursor, drops it if `to` is behind and asks again
-//! on a gap. Duplicates, retries and racing transports are harmless.
+//! **Interval cover** every delivery says `(from, to]` and each event in it its own position,
+//! `"seq"`. A client that is within the interval applies the events after its own cursor, drops
+//! the batch if `to` is behind and asks again on a gap. Duplicates, retries, racing transports
+//! and requests for different topics are harmless.
+//!
+//! **One connection per browser** a stream may carry the topics of many tabs (at most
+//! [`topic::MAX_TOPICS`]) under a `client` of its own. Each tab then beats for itself, naming that
+//! connection as `via`, keeps a cover of its own topics, and fills by polls what it lacks.
 //!
 //! **Writing** `POST /_live/pages/<id>/updates?client=&op=[&cursor=&topics=]`
 //! with one Yjs update (v1), answered once it is on disk: `{"rev","saved":
 //! true}`, with the batch after `cursor` if one was given. 409 `behind` and
 //! `missing` carry `sv`, the state vector to send the difference against.
+//!
+//! **Presence** `POST /_live/beat {client,via,cursor,rung,interval_ms,here:{page,mode,caret},list}`
+//! keeps a tab's lease (45 s on a stream, 150 s when hidden) and says what it shows; `via` is the
+//! client id of the stream that brings this tab's events when one connection serves all tabs of a
+//! browser. `POST /_live/leave` ends it. When a client's last stream or held request ends without
+//! an end (no `bye`, no answer), its tabs have left after 0.7 s without a sign of life: a stream,
+//! a poll or a held request of the client, or a tab's own beat. Who comes back later is announced
+//! again at once. After a second such end within 2 min, and when a hundred end together, tabs turn
+//! to away after 10 s instead; see [`presence::carrier`].
 //!
 //! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
 //! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {was,
@@ -44,6 +58,9 @@
 //! differs between the revisions `was` and `rev`; a client for which `was` or `total` does not
 //! add up fetches `/view`), `view deleted|restored`,
 //! `here joined|changed|left`, `site created|deleted|restored`.
+//!
+//! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
+//! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
 
 pub mod batch;
 pub mod caps;
@@ -51,6 +68,7 @@ pub mod cursor;
 pub mod document;
 pub mod gate;
 pub mod hub;
+pub mod labs;
 pub mod pages;
 pub mod presence;
 pub mod rate;
@@ -62,6 +80,7 @@ pub mod stream;
 pub mod topic;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -79,7 +98,7 @@ use self::room::Shared;
 use self::topic::{Topic, encode};
 use crate::markdown::{Rendered, Renderer};
 use crate::page::{MAX_TEXT_BYTES, PageId, PagePath, Revision};
-use crate::store::{Health, Store, StoreError};
+use crate::store::{Health, Options, Store, StoreError};
 
 /// Who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +116,8 @@ pub struct Author {
 pub struct LiveSettings {
     /// Caps on open streams.
     pub caps: StreamCaps,
+    /// The wiki's directory and how its store is kept, for laboratories; `None`: there are none.
+    pub labs: Option<(PathBuf, Options)>,
 }
 
 /// A page as a reader gets it.
@@ -186,6 +207,7 @@ struct Inner {
     rates: RateLimiter,
     rooms: rooms::Rooms,
     repeats: repeats::Repeats,
+    labs: labs::Labs,
 }
 
 impl Live {
@@ -196,8 +218,8 @@ impl Live {
     /// When the store cannot be read.
     pub fn open(store: Store, settings: &LiveSettings) -> Result<Self, LiveError> {
         let hub = Hub::new();
-        let pages = Pages::load(store.clone())?;
-        let threads = RenderThreads::start().map_err(StoreError::from)?;
+        let pages = Arc::new(Pages::load(store.clone())?);
+        let threads = Arc::new(RenderThreads::start().map_err(StoreError::from)?);
         let inner = Arc::new(Inner {
             presence: Presence::new(Arc::clone(&hub)),
             shared: Arc::new(Shared { store, hub, pages, threads }),
@@ -206,6 +228,7 @@ impl Live {
             rates: RateLimiter::default(),
             rooms: rooms::Rooms::default(),
             repeats: repeats::Repeats::default(),
+            labs: labs::Labs::below(settings.labs.clone()),
         });
         let live = Self { inner };
         live.start_sweeping();
@@ -367,7 +390,7 @@ impl Live {
         if at >= head {
             return Ok((at == head).then_some(text));
         }
-        let store = self.inner.shared.store.clone();
+        let store = room.store().clone();
         let text = blocking(move || {
             let found = room::replay(&store, id, Some(at))?;
             Ok((found.revision == at).then(|| Arc::<str>::from(found.document.as_str())))
@@ -428,7 +451,7 @@ impl Live {
         if *now == *text {
             return Ok(Merged { revision, conflicts: Vec::new() });
         }
-        let (store, looked_for) = (self.inner.shared.store.clone(), mark.clone());
+        let (store, looked_for) = (room.store().clone(), mark.clone());
         let (old, text, answered) = blocking(move || {
             let sent = repeats::Sent { base, old: &old, text: &text };
             let answered = if base == revision {

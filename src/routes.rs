@@ -4,9 +4,11 @@
 
 mod api;
 mod body;
+mod connection;
 mod edit;
 mod files;
 mod health;
+mod lab;
 mod live;
 mod manage;
 mod name;
@@ -26,7 +28,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 9] = [
+    let stages: [fn() -> AdHoc; 10] = [
         health::stage,
         files::stage,
         read::stage,
@@ -34,7 +36,9 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         manage::stage,
         raw::stage,
         name::stage,
+        connection::stage,
         api::stage,
+        lab::stage,
         live::stage,
     ];
     stages.into_iter().fold(rocket, |rocket, stage| rocket.attach(stage()))

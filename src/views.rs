@@ -364,6 +364,39 @@ pub struct NameView {
     pub error: Option<String>,
 }
 
+/// `lab`: the laboratory.
+#[derive(Debug, Serialize)]
+pub struct LabView {
+    /// The page that is watched; `None`: a text of the laboratory's own.
+    pub page: Option<PageView>,
+    /// True when whoever asks may write it.
+    pub can_write: bool,
+    /// How long a run lasts.
+    pub minutes: u64,
+}
+
+/// `connection`: what the network does, and what to tell a proxy.
+#[derive(Debug, Serialize)]
+pub struct ConnectionView {
+    /// One per proxy, in the order shown.
+    pub recipes: Vec<RecipeView>,
+    /// True when the name in them is not this wiki's.
+    pub is_example: bool,
+}
+
+/// The lines for one proxy.
+#[derive(Debug, Serialize)]
+pub struct RecipeView {
+    /// Part of element ids.
+    pub id: &'static str,
+    /// What people call the proxy.
+    pub name: &'static str,
+    /// What the file is called in `docs/proxies`.
+    pub file: &'static str,
+    /// The lines.
+    pub text: String,
+}
+
 /// `error`: something was not done.
 #[derive(Debug, Serialize)]
 pub struct ErrorView {
@@ -402,6 +435,8 @@ views! {
     NewView = "new.html.j2", |_v| "New page";
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";
+    LabView = "lab.html.j2", |_v| "Laboratory";
+    ConnectionView = "connection.html.j2", |_v| "Connection";
     ErrorView = "error.html.j2", |v| v.heading;
 }
 
