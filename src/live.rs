@@ -58,6 +58,9 @@
 //! differs between the revisions `was` and `rev`; a client for which `was` or `total` does not
 //! add up fetches `/view`), `view deleted|restored`,
 //! `here joined|changed|left`, `site created|deleted|restored`.
+//!
+//! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
+//! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
 
 pub mod batch;
 pub mod caps;

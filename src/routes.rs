@@ -4,6 +4,7 @@
 
 mod api;
 mod body;
+mod connection;
 mod edit;
 mod files;
 mod health;
@@ -27,7 +28,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 10] = [
+    let stages: [fn() -> AdHoc; 11] = [
         health::stage,
         files::stage,
         read::stage,
@@ -35,6 +36,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         manage::stage,
         raw::stage,
         name::stage,
+        connection::stage,
         api::stage,
         lab::stage,
         live::stage,

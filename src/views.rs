@@ -375,6 +375,28 @@ pub struct LabView {
     pub minutes: u64,
 }
 
+/// `connection`: what the network does, and what to tell a proxy.
+#[derive(Debug, Serialize)]
+pub struct ConnectionView {
+    /// One per proxy, in the order shown.
+    pub recipes: Vec<RecipeView>,
+    /// True when the name in them is not this wiki's.
+    pub is_example: bool,
+}
+
+/// The lines for one proxy.
+#[derive(Debug, Serialize)]
+pub struct RecipeView {
+    /// Part of element ids.
+    pub id: &'static str,
+    /// What people call the proxy.
+    pub name: &'static str,
+    /// What the file is called in `docs/proxies`.
+    pub file: &'static str,
+    /// The lines.
+    pub text: String,
+}
+
 /// `error`: something was not done.
 #[derive(Debug, Serialize)]
 pub struct ErrorView {
@@ -414,6 +436,7 @@ views! {
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";
     LabView = "lab.html.j2", |_v| "Laboratory";
+    ConnectionView = "connection.html.j2", |_v| "Connection";
     ErrorView = "error.html.j2", |v| v.heading;
 }
 

@@ -267,6 +267,8 @@ async fn each_route_answers_methods_it_does_not_have_with_405_and_those_it_has()
         ("/edit/Home", "GET, HEAD, POST"),
         ("/new", "GET, HEAD, POST"),
         ("/name", "GET, HEAD, POST"),
+        ("/connection", "GET, HEAD"),
+        ("/_live/probe", "GET, HEAD, POST"),
         ("/raw/Home", "GET, HEAD"),
         ("/delete/Home", "GET, HEAD, POST"),
         ("/restore/Home", "POST"),

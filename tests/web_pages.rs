@@ -376,3 +376,78 @@ async fn a_page_that_takes_long_to_render_is_never_shown_as_empty() {
         !page.text().contains("This page is empty") || page.text().contains("page-empty\" hidden")
     );
 }
+
+#[rocket::async_test]
+async fn the_page_connection_has_lines_for_proxies_with_the_name_and_port_of_this_wiki() {
+    let wiki = Wiki::with(|s| s.port = Some(8123)).await;
+    let page = wiki.get("/connection").await;
+    assert_eq!(page.status, 200);
+    for expected in [
+        "server_name wiki.test;",
+        "reverse_proxy 127.0.0.1:8123",
+        "ServerName wiki.test",
+        "server halley 127.0.0.1:8123",
+        "Measuring needs JavaScript",
+    ] {
+        assert!(page.text().contains(expected), "{expected}");
+    }
+    assert!(!page.text().contains("wiki.example.org"));
+    // Whatever a request calls this wiki, it is no markup and no setting of a proxy.
+    for host in ["a;}<b>", "127.0.0.1:8123", "localhost"] {
+        let request = wiki.client.get("/connection").header(Header::new("Host", host));
+        let page = send(request).await;
+        assert!(page.text().contains("server_name wiki.example.org;"), "{host}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_probe_tells_the_time_who_asks_and_what_arrived() {
+    let wiki = Wiki::with(|s| s.trusted_proxy = vec!["198.51.100.1".parse().expect("valid")]).await;
+    let ask = async |peer: &str, headers: &[(&'static str, &'static str)]| {
+        let mut request = wiki.ask(Method::Get, "/_live/probe?nonce=n1");
+        for (name, value) in headers {
+            request.add_header(Header::new(*name, *value));
+        }
+        let answer = send(request.remote(peer.parse().expect("valid"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("Cache-Control"), Some("no-store, no-transform"));
+        answer.json()
+    };
+    let before = halley::time::now_ms();
+    let plain = ask("203.0.113.9:1000", &[]).await;
+    let now = plain["now_ms"].as_u64().expect("a time");
+    assert!((before..=halley::time::now_ms()).contains(&now));
+    assert_eq!(plain["nonce"], "n1");
+    assert_eq!((&plain["address"], &plain["trusted"]), (&"203.0.113.9".into(), &false.into()));
+    assert_eq!(
+        (&plain["proxies"], &plain["via"]),
+        (&serde_json::json!([]), &serde_json::Value::Null)
+    );
+    assert!(plain["fill"].as_str().expect("text").len() > 1500, "worth compressing");
+
+    let said = [("X-Forwarded-For", "203.0.113.9"), ("Via", "1.1 middle")];
+    let behind = ask("198.51.100.1:1000", &said).await;
+    assert_eq!((&behind["address"], &behind["trusted"]), (&"203.0.113.9".into(), &true.into()));
+    assert_eq!(
+        (&behind["proxies"], &behind["via"]),
+        (&serde_json::json!(["Via", "X-Forwarded-For"]), &"1.1 middle".into())
+    );
+    let liar = ask("198.51.100.2:1000", &said).await;
+    assert_eq!((&liar["address"], &liar["trusted"]), (&"198.51.100.2".into(), &false.into()));
+
+    for (body, status) in
+        [("foobar".to_owned(), 200), ("x".repeat(64 * 1024), 200), ("x".repeat(64 * 1024 + 1), 413)]
+    {
+        let request =
+            wiki.ask(Method::Post, "/_live/probe?nonce=n2").header(Header::new("Origin", ORIGIN));
+        let answer = send(request.body(&body)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        if body == "foobar" {
+            assert_eq!(
+                answer.json(),
+                serde_json::json!({ "nonce": "n2", "length": 6, "hash": "bf9cf968" })
+            );
+        }
+    }
+    assert_eq!(wiki.get("/_live/probe?nonce=%3Cb%3E").await.status, 400);
+}

@@ -9,6 +9,7 @@ mod direct;
 mod documents;
 mod events;
 mod names;
+mod probe;
 
 pub(crate) use direct::hook;
 
@@ -35,6 +36,8 @@ pub fn stage() -> AdHoc {
                 documents::post_update,
                 names::complete_name,
                 names::post_report,
+                probe::read_probe,
+                probe::post_probe,
             ],
         )
     })

@@ -33,10 +33,10 @@ export function temporaryFolder(name = 'test') {
 }
 
 /**
- * Starts a program and waits until a line of its output matches.
+ * Starts a program and waits until a line of its output matches; without `ready`, until it runs.
  * @param {string} program
  * @param {string[]} args
- * @param {{ ready: RegExp, env?: Record<string, string>, cwd?: string, seconds?: number }} options
+ * @param {{ ready?: RegExp, env?: Record<string, string>, cwd?: string, seconds?: number }} options
  */
 export async function startProcess(program, args, { ready, env = {}, cwd = root, seconds = 30 }) {
   // Our own variables are no settings of the server.
@@ -60,7 +60,7 @@ export async function startProcess(program, args, { ready, env = {}, cwd = root,
     const listen = (data) => {
       log += data
       if (log.length > 200_000) log = log.slice(-100_000)
-      const found = ready.exec(log)
+      const found = ready?.exec(log)
       if (found) {
         clearTimeout(timer)
         resolve(found)
@@ -68,6 +68,12 @@ export async function startProcess(program, args, { ready, env = {}, cwd = root,
     }
     child.stdout.on('data', listen)
     child.stderr.on('data', listen)
+    if (!ready) {
+      child.on('spawn', () => {
+        clearTimeout(timer)
+        resolve(null)
+      })
+    }
     void exited.then(({ code, signal }) => {
       clearTimeout(timer)
       reject(new Error(`${program} ended with ${code ?? signal}:\n${log}`))

@@ -107,7 +107,8 @@ export class FakeServer {
 
   async asked(request, signal) {
     const { fault } = this;
-    const cursor = request.query.get("cursor");
+    // Without one it begins where the log ends when the request comes.
+    const cursor = request.query.get("cursor") ?? this.head;
     const topics = request.query.get("topics");
     const nonce = fault.cache && request.method === "GET" ? "somebody-elses" : request.query.get("nonce");
     if (request.mode === "poll") {
