@@ -251,6 +251,7 @@ impl Config {
                 per_address: self.streams_per_address,
                 total: self.streams_total,
             },
+            labs: Some((self.data.clone(), self.store())),
         }
     }
 

@@ -38,6 +38,15 @@
 //! true}`, with the batch after `cursor` if one was given. 409 `behind` and
 //! `missing` carry `sv`, the state vector to send the difference against.
 //!
+//! **Presence** `POST /_live/beat {client,via,cursor,rung,interval_ms,here:{page,mode,caret},list}`
+//! keeps a tab's lease (45 s on a stream, 150 s when hidden) and says what it shows; `via` is the
+//! client id of the stream that brings this tab's events when one connection serves all tabs of a
+//! browser. `POST /_live/leave` ends it. When a client's last stream or held request ends without
+//! an end (no `bye`, no answer), its tabs have left after 0.7 s without a sign of life: a stream,
+//! a poll or a held request of the client, or a tab's own beat. Who comes back later is announced
+//! again at once. After a second such end within 2 min, and when a hundred end together, tabs turn
+//! to away after 10 s instead; see [`presence::carrier`].
+//!
 //! **Events** `doc updated {rev,update}`, `doc checked {rev,length,
 //! hash}` (FNV-1a over UTF-16, [`document::text_hash`]), `view changed {was,
 //! rev,last,start,end,total,blocks,title}` (replace blocks `start..end`; one for each run that
@@ -54,6 +63,7 @@ pub mod cursor;
 pub mod document;
 pub mod gate;
 pub mod hub;
+pub mod labs;
 pub mod pages;
 pub mod presence;
 pub mod rate;
@@ -65,6 +75,7 @@ pub mod stream;
 pub mod topic;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -82,7 +93,7 @@ use self::room::Shared;
 use self::topic::{Topic, encode};
 use crate::markdown::{Rendered, Renderer};
 use crate::page::{MAX_TEXT_BYTES, PageId, PagePath, Revision};
-use crate::store::{Health, Store, StoreError};
+use crate::store::{Health, Options, Store, StoreError};
 
 /// Who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +111,8 @@ pub struct Author {
 pub struct LiveSettings {
     /// Caps on open streams.
     pub caps: StreamCaps,
+    /// The wiki's directory and how its store is kept, for laboratories; `None`: there are none.
+    pub labs: Option<(PathBuf, Options)>,
 }
 
 /// A page as a reader gets it.
@@ -189,6 +202,7 @@ struct Inner {
     rates: RateLimiter,
     rooms: rooms::Rooms,
     repeats: repeats::Repeats,
+    labs: labs::Labs,
 }
 
 impl Live {
@@ -199,8 +213,8 @@ impl Live {
     /// When the store cannot be read.
     pub fn open(store: Store, settings: &LiveSettings) -> Result<Self, LiveError> {
         let hub = Hub::new();
-        let pages = Pages::load(store.clone())?;
-        let threads = RenderThreads::start().map_err(StoreError::from)?;
+        let pages = Arc::new(Pages::load(store.clone())?);
+        let threads = Arc::new(RenderThreads::start().map_err(StoreError::from)?);
         let inner = Arc::new(Inner {
             presence: Presence::new(Arc::clone(&hub)),
             shared: Arc::new(Shared { store, hub, pages, threads }),
@@ -209,6 +223,7 @@ impl Live {
             rates: RateLimiter::default(),
             rooms: rooms::Rooms::default(),
             repeats: repeats::Repeats::default(),
+            labs: labs::Labs::below(settings.labs.clone()),
         });
         let live = Self { inner };
         live.start_sweeping();
@@ -370,7 +385,7 @@ impl Live {
         if at >= head {
             return Ok((at == head).then_some(text));
         }
-        let store = self.inner.shared.store.clone();
+        let store = room.store().clone();
         let text = blocking(move || {
             let found = room::replay(&store, id, Some(at))?;
             Ok((found.revision == at).then(|| Arc::<str>::from(found.document.as_str())))
@@ -431,7 +446,7 @@ impl Live {
         if *now == *text {
             return Ok(Merged { revision, conflicts: Vec::new() });
         }
-        let (store, looked_for) = (self.inner.shared.store.clone(), mark.clone());
+        let (store, looked_for) = (room.store().clone(), mark.clone());
         let (old, text, answered) = blocking(move || {
             let sent = repeats::Sent { base, old: &old, text: &text };
             let answered = if base == revision {

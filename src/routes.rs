@@ -8,6 +8,7 @@ mod connection;
 mod edit;
 mod files;
 mod health;
+mod lab;
 mod live;
 mod manage;
 mod name;
@@ -37,6 +38,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         name::stage,
         connection::stage,
         api::stage,
+        lab::stage,
         live::stage,
     ];
     stages.into_iter().fold(rocket, |rocket, stage| rocket.attach(stage()))

@@ -386,6 +386,17 @@ pub struct RecipeView {
     pub text: String,
 }
 
+/// `lab`: the laboratory.
+#[derive(Debug, Serialize)]
+pub struct LabView {
+    /// The page that is watched; `None`: a text of the laboratory's own.
+    pub page: Option<PageView>,
+    /// True when whoever asks may write it.
+    pub can_write: bool,
+    /// How long a run lasts.
+    pub minutes: u64,
+}
+
 /// `error`: something was not done.
 #[derive(Debug, Serialize)]
 pub struct ErrorView {
@@ -425,6 +436,7 @@ views! {
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";
     ConnectionView = "connection.html.j2", |_v| "Connection";
+    LabView = "lab.html.j2", |_v| "Laboratory";
     ErrorView = "error.html.j2", |v| v.heading;
 }
 

@@ -109,6 +109,85 @@ async fn a_reader_who_hangs_up_gives_back_the_place_without_a_word_being_sent() 
     }
 }
 
+/// Beats for somebody on a page; the answer.
+async fn beat(person: &Person, tab: &str, via: Option<&str>, page: u64, rung: &str) -> Value {
+    let beat = json!({
+        "client": tab, "via": via, "cursor": null, "rung": rung, "interval_ms": 25_000,
+        "here": { "page": page, "mode": "reading", "caret": null }, "list": true,
+    });
+    let answer = person.post("/_live/beat").json(&beat).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.json().await.expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_that_is_closed_without_a_word_has_left_for_others_within_a_second() {
+    let data = tempfile::tempdir().expect("a folder");
+    let wiki = Wiki::start(data.path());
+    let (ann, bob) = (Person::visit(&wiki, "ann").await, Person::visit(&wiki, "bob").await);
+    let (page, _) = ann.put("play", None, "start\n").await;
+    let here = format!("here:{page}");
+    let mut watching = Sse::open(bob.stream(&bob.events("stream", &here, ""))).await;
+    watching.next_of("hello").await;
+    let stream = |client: &'static str| {
+        ann.stream(&format!("/_live/events?mode=stream&topics={here}&client={client}"))
+    };
+    // By a stream, by a held request, and two tabs by a connection that they share.
+    let cases: [(&str, &[&str], Option<&str>); 3] = [
+        ("stream", &["streamtab"], None),
+        ("hold", &["holdtab1"], None),
+        ("stream", &["sharedtab1", "sharedtab2"], Some("sharedhub")),
+    ];
+    for (rung, tabs, via) in cases {
+        for tab in tabs {
+            beat(&ann, tab, via, page, rung).await;
+        }
+        let client = via.unwrap_or(tabs[0]);
+        let (mut open, mut held) = (None, None);
+        if rung == "stream" {
+            let mut stream = Sse::open(stream(client)).await;
+            stream.next_of("probe").await;
+            open = Some(stream);
+        } else {
+            let head = ann.json("/_live/events?mode=poll&topics=site").await;
+            let cursor = head["to"].as_str().expect("a cursor").to_owned();
+            let query = format!("mode=hold&topics=site&wait=20&client={client}&cursor={cursor}");
+            let request = ann.get(&format!("/_live/events?{query}")).send();
+            held = Some(tokio::spawn(request));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let closed = Instant::now();
+        drop(open);
+        if let Some(held) = held {
+            held.abort();
+        }
+        let mut left = Vec::new();
+        let mut last = closed;
+        while left.len() < tabs.len() {
+            let batch = watching.next_of("batch").await;
+            for event in batch.data["events"].as_array().expect("events") {
+                assert!(event["data"]["mode"] != "away", "{event}");
+                if event["kind"] == "left" {
+                    left.push(event["data"]["client"].as_str().expect("a tab").to_owned());
+                    last = batch.at;
+                }
+            }
+        }
+        left.sort();
+        assert_eq!(left, tabs);
+        let took = last - closed;
+        assert!(took < slow(Duration::from_secs(1)), "{rung} {via:?}: {took:?}");
+    }
+    let list = beat(&bob, &bob.tab, None, page, "stream").await;
+    assert_eq!(list["here"].as_array().expect("a list").len(), 1, "{list}");
+}
+
+/// A limit, longer on a machine that `TEST_SLOW` calls busy.
+fn slow(limit: Duration) -> Duration {
+    let factor = std::env::var("TEST_SLOW").ok().and_then(|factor| factor.parse().ok());
+    limit.mul_f64(factor.unwrap_or(1.0_f64).max(1.0))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_those_of_the_address_that_a_trusted_proxy_names() {
     let data = tempfile::tempdir().expect("a folder");

@@ -65,6 +65,7 @@ fn recorded() -> Option<&'static History> {
         None
     });
     if history.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI has what this test needs");
         println!("skipped: nothing can be traced here");
     }
     history.as_ref()

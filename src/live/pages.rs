@@ -59,6 +59,8 @@ struct Inner {
     by_key: BTreeMap<String, PageId>,
     by_id: HashMap<PageId, PageInfo>,
     last_id: u64,
+    /// Pages that have no record and are in no list: the few of [`super::labs`].
+    unlisted: HashMap<PageId, PageInfo>,
 }
 
 impl Pages {
@@ -104,7 +106,9 @@ impl Pages {
     #[must_use]
     pub fn find(&self, path: &PagePath) -> Option<PageInfo> {
         let inner = self.read();
-        inner.by_key.get(&path.key()).and_then(|id| inner.by_id.get(id)).cloned()
+        let key = path.key();
+        let listed = inner.by_key.get(&key).and_then(|id| inner.by_id.get(id));
+        listed.or_else(|| inner.unlisted.values().find(|page| page.path.key() == key)).cloned()
     }
 
     /// Whether a page of that name is there and not deleted.
@@ -118,12 +122,12 @@ impl Pages {
     /// A page by its number, deleted ones too.
     #[must_use]
     pub fn get(&self, id: PageId) -> Option<PageInfo> {
-        self.read().by_id.get(&id).cloned()
+        self.read().get(id).cloned()
     }
 
     /// Looks at a page by its number, without a copy: each reader does so for each delivery.
     pub fn look<T>(&self, id: PageId, look: impl FnOnce(&PageInfo) -> T) -> Option<T> {
-        self.read().by_id.get(&id).map(look)
+        self.read().get(id).map(look)
     }
 
     /// All pages that are not deleted, by name.
@@ -229,7 +233,8 @@ impl Pages {
         who: &Author,
     ) -> Result<(PageInfo, bool), LiveError> {
         let _changing = self.changing.lock().await;
-        let mut page = self.get(id).ok_or(LiveError::NoPage)?;
+        // An unlisted page has no record: it ends with its laboratory and by nothing else.
+        let mut page = self.read().by_id.get(&id).cloned().ok_or(LiveError::NoPage)?;
         if page.deleted_ms.is_some() == deleted {
             return Ok((page, false));
         }
@@ -252,9 +257,19 @@ impl Pages {
         Ok((page, true))
     }
 
+    /// Adds a page that has no record and is in no list; nothing of it outlives the process.
+    pub(super) fn add_unlisted(&self, page: PageInfo) {
+        self.write().unlisted.insert(page.id, page);
+    }
+
+    /// Forgets such a page.
+    pub(super) fn remove_unlisted(&self, id: PageId) {
+        self.write().unlisted.remove(&id);
+    }
+
     /// Notes that a page was edited.
     pub(super) fn edited(&self, id: PageId, head: Revision, at_ms: u64) {
-        if let Some(page) = self.write().by_id.get_mut(&id) {
+        if let Some(page) = self.write().get_mut(id) {
             page.head = head;
             page.updated_ms = at_ms;
         }
@@ -262,7 +277,7 @@ impl Pages {
 
     /// Notes a page's title.
     pub(super) fn titled(&self, id: PageId, title: Option<&str>) {
-        if let Some(page) = self.write().by_id.get_mut(&id)
+        if let Some(page) = self.write().get_mut(id)
             && page.title.as_deref() != title
         {
             page.title = title.map(str::to_owned);
@@ -279,6 +294,14 @@ impl Pages {
 }
 
 impl Inner {
+    fn get(&self, id: PageId) -> Option<&PageInfo> {
+        self.by_id.get(&id).or_else(|| self.unlisted.get(&id))
+    }
+
+    fn get_mut(&mut self, id: PageId) -> Option<&mut PageInfo> {
+        self.by_id.get_mut(&id).or_else(|| self.unlisted.get_mut(&id))
+    }
+
     fn insert(&mut self, page: PageInfo) {
         self.last_id = self.last_id.max(page.id.0);
         self.by_key.insert(page.path.key(), page.id);

@@ -41,8 +41,17 @@ const REMEMBERED_OPS: usize = 4_096;
 pub(super) struct Shared {
     pub store: Store,
     pub hub: Arc<Hub>,
-    pub pages: Pages,
-    pub threads: RenderThreads,
+    pub pages: Arc<Pages>,
+    pub threads: Arc<RenderThreads>,
+}
+
+impl Shared {
+    /// The same with another store.
+    pub fn with_store(&self, store: Store) -> Self {
+        let Self { hub, pages, threads, .. } = self;
+        let (hub, pages, threads) = (Arc::clone(hub), Arc::clone(pages), Arc::clone(threads));
+        Self { store, hub, pages, threads }
+    }
 }
 
 /// One open page.
@@ -98,6 +107,11 @@ pub(super) struct RoomView {
 }
 
 impl Room {
+    /// Where the page's log is.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// Hands an update to the page's task and waits until it is durable and published.
     pub async fn submit(
         self: &Arc<Self>,

@@ -52,6 +52,8 @@ impl Live {
             log::warn!("not every open page got a snapshot");
         }
         rooms.iter().for_each(|room| room.stop());
+        drop(rooms);
+        self.end_labs().await;
         let store = self.inner.shared.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}
@@ -69,7 +71,8 @@ impl Live {
             let room = cell
                 .get_or_try_init(|| {
                     opened = true;
-                    let shared = Arc::clone(&self.inner.shared);
+                    let shared = self.inner.labs.shared(id);
+                    let shared = shared.unwrap_or_else(|| Arc::clone(&self.inner.shared));
                     blocking(move || Room::open(&shared, id))
                 })
                 .await?;
@@ -106,6 +109,7 @@ impl Live {
 
     /// Lets idle rooms leave memory, keeping their state as a snapshot first.
     pub(super) async fn tidy(&self) {
+        self.tidy_labs().await;
         for room in self.open_rooms() {
             if room.is_quiet()
                 && let Err(error) = room.keep_snapshot(100).await

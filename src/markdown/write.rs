@@ -1,6 +1,8 @@
 //! One block's pieces as HTML.
 
+mod footnotes;
 mod html;
+mod links;
 
 use std::fmt::Write as _;
 
@@ -8,9 +10,10 @@ use pulldown_cmark::{Alignment, BlockQuoteKind, CodeBlockKind, CowStr, LinkType,
 
 use super::autolink;
 use super::collect::{Gathered, Piece};
-use super::context::{Decisions, Footnote, WikiLink};
+use super::context::{Decisions, Footnote};
 use super::highlight::{Highlighter, label, language};
-use super::url::{EXTERNAL_REL, ID_PREFIX, Target, classify, push_escaped, push_href};
+use super::url::{ID_PREFIX, classify, push_escaped, push_href};
+use links::link_attributes;
 
 /// Deepest nesting of elements in the output; what is deeper is written without its element.
 ///
@@ -19,9 +22,6 @@ pub(super) const MAX_DEPTH: usize = 100;
 
 /// Depth that is kept free for elements that come in twos and threes (`pre`, `code`, `span`).
 const SPARE: usize = 6;
-
-/// Longest title or description, in bytes.
-const MAX_ATTRIBUTE: usize = 1_000;
 
 /// An element that is open in the output.
 struct Open {
@@ -303,116 +303,6 @@ impl<'b, 'a> Writer<'b, 'a> {
         (!slug.is_empty()).then_some(slug.as_str())
     }
 
-    fn link(&mut self, link_type: LinkType, url: &str, title: &str) {
-        if self.within("a") {
-            return;
-        }
-        let target = match link_type {
-            LinkType::Email => Target::External(format!("mailto:{url}")),
-            _ => classify(url),
-        };
-        if let Some(attributes) = link_attributes(&target, title) {
-            self.open("a", &attributes);
-        }
-    }
-
-    fn wikilink(&mut self, has_label: bool, name: &str) {
-        let link = self.decisions.wikilinks.get(self.next_wikilink);
-        self.next_wikilink += 1;
-        match link {
-            Some(link) if !matches!(link, WikiLink::Invalid) => {
-                if !self.within("a") {
-                    let attributes = wikilink_attributes(link);
-                    self.open("a", &attributes);
-                }
-            }
-            _ => {
-                // Not a page's name: what was written is shown as it was written.
-                if let Some(frame) = self.frames.last_mut() {
-                    *frame = INVALID;
-                }
-                if self.mute.is_none() {
-                    self.out.push_str("[[");
-                    if has_label {
-                        push_escaped(&mut self.out, name);
-                        self.out.push('|');
-                    }
-                }
-            }
-        }
-    }
-
-    fn image(
-        &mut self,
-        link_type: LinkType,
-        url: &str,
-        title: &str,
-        content: std::ops::Range<usize>,
-    ) {
-        let wikilink = matches!(link_type, LinkType::WikiLink { .. }).then(|| {
-            self.next_wikilink += 1;
-            self.decisions.wikilinks.get(self.next_wikilink - 1)
-        });
-        // Links inside the description were decided as well, and are passed over.
-        let inner = self.block.pieces.get(content.clone()).unwrap_or_default();
-        for piece in inner {
-            if let Piece::Start(
-                Tag::Link { link_type: LinkType::WikiLink { .. }, .. }
-                | Tag::Image { link_type: LinkType::WikiLink { .. }, .. },
-            ) = piece
-            {
-                self.next_wikilink += 1;
-            }
-        }
-        if self.mute.is_some() {
-            return;
-        }
-        let alt = self.plain(content);
-        if let Some(link) = wikilink {
-            self.frame();
-            if let Some(link) = link
-                && !matches!(link, WikiLink::Invalid)
-                && !self.within("a")
-            {
-                let attributes = wikilink_attributes(link);
-                self.open("a", &attributes);
-            }
-            push_escaped(&mut self.out, &alt);
-            self.end_frame();
-            return;
-        }
-        let target = classify(url);
-        match &target {
-            Target::Internal(url) if !url.starts_with('#') && !url.is_empty() => {
-                self.out.push_str("<img src=\"");
-                push_href(&mut self.out, url);
-                self.out.push_str("\" alt=\"");
-                push_escaped(&mut self.out, short(&alt));
-                if !title.is_empty() {
-                    self.out.push_str("\" title=\"");
-                    push_escaped(&mut self.out, short(title));
-                }
-                self.out.push_str("\">");
-            }
-            _ => self.external_image(&target, &alt),
-        }
-    }
-
-    /// An image from elsewhere is not loaded (that would tell strangers who reads here): a link
-    /// to it stands in its place.
-    fn external_image(&mut self, target: &Target, alt: &str) {
-        let alt = if alt.trim().is_empty() { "External image" } else { alt };
-        self.frame();
-        match link_attributes(target, "External image") {
-            Some(attributes) if !self.within("a") => {
-                self.open("a", &format!(" class=\"external-image\"{attributes}"));
-            }
-            _ => self.open("span", " class=\"external-image\""),
-        }
-        push_escaped(&mut self.out, alt);
-        self.end_frame();
-    }
-
     fn code_block(&mut self, kind: &CodeBlockKind<'_>, content: std::ops::Range<usize>) {
         let info = match kind {
             CodeBlockKind::Fenced(info) => info,
@@ -459,62 +349,6 @@ impl<'b, 'a> Writer<'b, 'a> {
             self.out,
             "<input type=\"checkbox\" disabled{checked} data-task=\"{line}\" aria-label=\"{name}\"> ",
         );
-    }
-
-    fn footnote_reference(&mut self) {
-        let reference = self.decisions.references.get(self.next_reference);
-        self.next_reference += 1;
-        let Some(&(Footnote { number, .. }, count)) = reference else { return };
-        if self.mute.is_some() {
-            return;
-        }
-        let id = reference_id(number, count);
-        if self.within("a") {
-            let _ = write!(self.out, "<sup class=\"footnote-ref\" id=\"{id}\">{number}</sup>");
-        } else {
-            let _ = write!(
-                self.out,
-                "<sup class=\"footnote-ref\"><a id=\"{id}\" href=\"#user-fn-{number}\" \
-                 aria-label=\"Footnote {number}\">{number}</a></sup>",
-            );
-        }
-    }
-
-    fn footnote_definition(&mut self) {
-        let definition = self.decisions.definitions.get(self.next_definition);
-        self.next_definition += 1;
-        let (note, first) = definition.copied().unwrap_or_default();
-        let id = match first {
-            true => format!(" id=\"user-fn-{}\"", note.number),
-            false => String::new(),
-        };
-        self.open("div", &format!(" class=\"footnote\"{id}"));
-        if self.mute.is_none() {
-            let _ = write!(self.out, "<span class=\"footnote-number\">{}.</span> ", note.number);
-        }
-        // The way back is shown once, at the definition that references lead to.
-        self.definition
-            .push(Footnote { references: if first { note.references } else { 0 }, ..note });
-    }
-
-    fn footnote_end(&mut self) {
-        /// More ways back than this help nobody.
-        const MAX_BACK: usize = 20;
-        let Some(Footnote { number, references }) = self.definition.pop() else { return };
-        // Raw elements left open in the note must not swallow the way back.
-        let height = self.frames.last().map_or(0, |height| height + 1);
-        self.close_to(height);
-        if self.within("a") {
-            return;
-        }
-        for count in 1..=references.min(MAX_BACK) {
-            let id = reference_id(number, count);
-            let _ = write!(
-                self.out,
-                " <a class=\"footnote-back\" href=\"#{id}\" \
-                 aria-label=\"Back to reference {count} of footnote {number}\">↩</a>",
-            );
-        }
     }
 
     /// Text, with bare addresses made links.
@@ -577,58 +411,3 @@ impl<'b, 'a> Writer<'b, 'a> {
 
 /// Marks the frame of a `[[link]]` that stays text.
 const INVALID: usize = usize::MAX;
-
-fn reference_id(number: usize, count: usize) -> String {
-    match count {
-        0 | 1 => format!("{ID_PREFIX}fnref-{number}"),
-        _ => format!("{ID_PREFIX}fnref-{number}-{count}"),
-    }
-}
-
-/// `href`, `title` and `rel` of a link; `None` when it may not be one.
-fn link_attributes(target: &Target, title: &str) -> Option<String> {
-    let mut attributes = " href=\"".to_owned();
-    match target {
-        Target::Internal(url) => push_href(&mut attributes, url),
-        Target::External(url) => {
-            push_href(&mut attributes, url);
-            let _ = write!(attributes, "\" rel=\"{EXTERNAL_REL}");
-        }
-        Target::Refused => return None,
-    }
-    if !title.is_empty() {
-        attributes.push_str("\" title=\"");
-        push_escaped(&mut attributes, short(title));
-    }
-    attributes.push('"');
-    Some(attributes)
-}
-
-fn wikilink_attributes(link: &WikiLink) -> String {
-    let (url, slug, title) = match link {
-        WikiLink::Invalid => return String::new(),
-        WikiLink::Here { slug } => (String::new(), Some(slug), None),
-        WikiLink::Page { path, slug, exists } => {
-            let title = (!exists).then(|| format!("{path} does not exist yet"));
-            (format!("/wiki/{}", path.to_url()), slug.as_ref(), title)
-        }
-    };
-    let missing = if title.is_some() { " missing" } else { "" };
-    let mut attributes = format!(" class=\"wikilink{missing}\" href=\"");
-    push_href(&mut attributes, &url);
-    if let Some(slug) = slug {
-        let _ = write!(attributes, "#{ID_PREFIX}");
-        push_href(&mut attributes, slug);
-    }
-    if let Some(title) = title {
-        attributes.push_str("\" title=\"");
-        push_escaped(&mut attributes, &title);
-    }
-    attributes.push('"');
-    attributes
-}
-
-/// The beginning of a text that goes into an attribute.
-fn short(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_ATTRIBUTE)]
-}

@@ -1,9 +1,10 @@
-// Builds editor.js (one minified ES module) and LICENSES.txt from the packages of package-lock.json.
+// Builds editor.js and uplot.js (one minified ES module each), uplot.css and LICENSES.txt from the packages of
+// package-lock.json.
 //
-//   npm ci && node build.mjs            writes both
+//   npm ci && node build.mjs            writes them
 //   npm ci && node build.mjs --check    fails when a committed file differs from a fresh build
 //
-// The bundle is committed so that neither `cargo build` nor a browser needs a registry. Versions are exact, the
+// The bundles are committed so that neither `cargo build` nor a browser needs a registry. Versions are exact, the
 // lock file carries the hashes, and the output depends on nothing else.
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -12,54 +13,79 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** The bundle's bytes and the packages that are in it. */
-async function bundle() {
+const BANNER = "/* Built by build.mjs from package-lock.json; do not edit. Licences: LICENSES.txt beside this file. */";
+
+/**
+ * A bundle's text and the packages that are in it.
+ * @param {string} outfile
+ * @param {import("esbuild").BuildOptions} options
+ */
+async function bundle(outfile, options) {
   const result = await build({
     absWorkingDir: here,
-    entryPoints: ["src/index.js"],
     bundle: true,
     write: false,
     metafile: true,
     minify: true,
-    format: "esm",
     target: "es2022",
     charset: "utf8",
     legalComments: "none",
     logLevel: "warning",
-    alias: { "@codemirror/lang-html": "./src/html-stub.js" },
-    banner: {
-      js: "/* Built by build.mjs from package-lock.json; do not edit. Licences: LICENSES.txt beside this file. */",
-    },
-    outfile: "editor.js",
+    outfile,
+    ...options,
   });
   const packages = new Set();
   for (const path of Object.keys(result.metafile.inputs)) {
     const found = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path);
     if (found) packages.add(found[1]);
   }
-  return { code: result.outputFiles[0].text, packages: [...packages].sort() };
+  return { text: result.outputFiles[0].text, packages: [...packages].sort() };
 }
 
-/** Name, version and licence text of each package in the bundle: what their licences ask us to pass on. */
-async function licences(packages) {
-  const parts = [
-    "The file editor.js beside this one contains the following packages, each under its licence.\n",
-  ];
-  for (const name of packages) {
-    const root = join(here, "node_modules", name);
-    const meta = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-    const file = (await readdir(root)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} has no licence file`);
-    const text = (await readFile(join(root, file), "utf8")).replace(/\r\n?/g, "\n").trim();
-    parts.push(
-      `${"=".repeat(80)}\n${name} ${meta.version} (${meta.license})\n${"=".repeat(80)}\n\n${text}\n`,
-    );
+/** Name, version and licence text of each package in the bundles: what their licences ask us to pass on. */
+async function licences(files) {
+  const parts = [];
+  for (const [file, packages] of files) {
+    parts.push(`The file ${file} beside this one contains the following packages, each under its licence.\n`);
+    for (const name of packages) parts.push(await licence(name));
   }
   return parts.join("\n");
 }
 
-const { code, packages } = await bundle();
-const outputs = { "editor.js": code, "LICENSES.txt": await licences(packages) };
+async function licence(name) {
+  const root = join(here, "node_modules", name);
+  const meta = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  const file = (await readdir(root)).find((entry) => /^licen[cs]e/i.test(entry));
+  if (!file) throw new Error(`${name} has no licence file`);
+  const text = (await readFile(join(root, file), "utf8")).replace(/\r\n?/g, "\n").trim();
+  return `${"=".repeat(80)}\n${name} ${meta.version} (${meta.license})\n${"=".repeat(80)}\n\n${text}\n`;
+}
+
+const editor = await bundle("editor.js", {
+  entryPoints: ["src/index.js"],
+  format: "esm",
+  alias: { "@codemirror/lang-html": "./src/html-stub.js" },
+  banner: { js: BANNER },
+});
+// The last line makes a module of it; without that line it is a plain script that defines `uPlot`, which is what a
+// file that must open without a server needs.
+const chart = await bundle("uplot.js", {
+  entryPoints: ["src/uplot.js"],
+  format: "iife",
+  globalName: "uPlotModule",
+  banner: { js: BANNER },
+  footer: { js: "var uPlot=uPlotModule.default;\nexport default uPlot;" },
+});
+const style = await bundle("uplot.css", {
+  entryPoints: ["node_modules/uplot/dist/uPlot.min.css"],
+  banner: { css: BANNER },
+});
+const outputs = {
+  "editor.js": editor.text,
+  "uplot.js": chart.text,
+  "uplot.css": style.text,
+  "LICENSES.txt": await licences([["editor.js", editor.packages], ["uplot.js", chart.packages]]),
+};
 const check = process.argv.includes("--check");
 let stale = 0;
 for (const [name, fresh] of Object.entries(outputs)) {

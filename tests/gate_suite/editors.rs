@@ -87,10 +87,10 @@ impl Editor {
 
 /// A generator and its printed seed: from the environment, or fresh.
 pub fn seeded(name: &str) -> (StdRng, u64) {
-    let seed = std::env::var("HALLEY_SEED")
+    let seed = std::env::var("TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(rand::random);
-    println!("{name}: HALLEY_SEED={seed}");
+    println!("{name}: TEST_SEED={seed}");
     (StdRng::seed_from_u64(seed), seed)
 }

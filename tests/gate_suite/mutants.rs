@@ -1,6 +1,6 @@
 //! Real updates, broken at random: the gate never panics, and what it lets through cannot hurt.
 //!
-//! `HALLEY_GATE_MUTANTS` sets how many (200,000), `HALLEY_SEED` repeats a run, and
+//! `TEST_GATE_MUTANTS` sets how many (200,000), `TEST_SEED` repeats a run, and
 //! `HALLEY_GATE_DUMP` names a file that gets every accepted one as a line `state update text`
 //! (base64), to be compared with Yjs.
 
@@ -104,7 +104,7 @@ fn mutate(bytes: &mut Vec<u8>, donor: &[u8], random: &mut StdRng) {
 #[test]
 fn mutated_updates_are_refused_or_harmless() {
     let (mut random, seed) = seeded("mutants");
-    let count: usize = std::env::var("HALLEY_GATE_MUTANTS")
+    let count: usize = std::env::var("TEST_GATE_MUTANTS")
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(200_000);

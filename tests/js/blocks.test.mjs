@@ -148,7 +148,7 @@ test("resync tries again, and says when the page is gone", async () => {
 
 test("property: any list becomes any other, and nodes that stay keep their order", (context) => {
   stopClock(context);
-  const seed = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
+  const seed = Number(process.env.TEST_SEED ?? Date.now() % 1e9);
   const random = seeded(seed);
   const word = () => Array.from({ length: Math.floor(random() * 9) }, () => "abcdef"[Math.floor(random() * 6)]).join("");
   for (let run = 0; run < 3000; run += 1) {

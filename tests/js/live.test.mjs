@@ -10,7 +10,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
 test("chaos: faults, restarts, rung switches and piggybacked batches lose and repeat nothing", async () => {
-  const first = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
+  const first = Number(process.env.TEST_SEED ?? Date.now() % 1e9);
   for (let run = 0; run < 40; run += 1) {
     const seed = first + run;
     const random = seeded(seed);
@@ -49,7 +49,7 @@ test("chaos: faults, restarts, rung switches and piggybacked batches lose and re
 });
 
 test("chaos with new epochs: what was resynchronised and what came after make the whole", async () => {
-  const first = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
+  const first = Number(process.env.TEST_SEED ?? Date.now() % 1e9);
   for (let run = 0; run < 20; run += 1) {
     const seed = first + run;
     const random = seeded(seed);

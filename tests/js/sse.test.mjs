@@ -41,7 +41,7 @@ for (const [name, end] of [["LF", "\n"], ["CR LF", "\r\n"], ["CR", "\r"]]) {
 }
 
 test("mixed line ends, random cuts", () => {
-  const seed = Number(process.env.HALLEY_SEED ?? Date.now() % 1e9);
+  const seed = Number(process.env.TEST_SEED ?? Date.now() % 1e9);
   const random = seeded(seed);
   for (let run = 0; run < 500; run += 1) {
     const text = TEXT.replace(/\n/g, () => ["\n", "\r\n", "\r"][Math.floor(random() * 3)]).replaceAll("\r\n\n", "\r\n\r\n");

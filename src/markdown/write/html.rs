@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use super::super::clean::CLASSES;
 use super::super::raw::{self, Kind, Token};
 use super::super::url::{EXTERNAL_REL, Target, classify};
-use super::{MAX_ATTRIBUTE, MAX_DEPTH, Open, SPARE, Writer};
+use super::links::MAX_ATTRIBUTE;
+use super::{MAX_DEPTH, Open, SPARE, Writer};
 
 impl Writer<'_, '_> {
     /// Writes raw HTML again: known elements, nested properly, closed where their container ends.

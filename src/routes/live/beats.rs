@@ -24,6 +24,9 @@ const MAX_BEAT_BYTES: u64 = MAX_CARET_BYTES as u64 + 2048;
 #[derive(Deserialize)]
 pub struct BeatBody {
     client: String,
+    /// Tab id of the connection that all tabs of this browser share, if they do.
+    #[serde(default)]
+    via: Option<String>,
     rung: Rung,
     #[serde(default)]
     interval_ms: u64,
@@ -57,11 +60,14 @@ pub fn post_beat(
     caller.spend(live, Rate::Beats, 1)?;
     let body = body.0;
     let client = client_id(&body.client)?.to_owned();
+    let via = body.via.as_deref().map(client_id).transpose()?.filter(|via| *via != client);
+    let via = via.map(ToOwned::to_owned);
     let mut answer = serde_json::json!({ "you": you(&caller) });
     if let Some(here) = body.here {
         let page = caller.page(live, here.page, Action::Read)?;
         let beat = Beat {
             client,
+            via,
             page,
             mode: here.mode,
             rung: body.rung,

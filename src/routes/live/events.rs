@@ -222,10 +222,13 @@ pub async fn hold(asked: Asked, caller: &Caller, live: &Live) -> Result<Answer, 
                 return Ok(Answer::Json(answer(&batch, &asked.nonce, Some(why))));
             }
         };
+        // Dropped when the client goes, where that is noticed.
+        let lease = live.presence().hold_opened(&asked.client, &caller.guest.id);
         // The listener comes before the second look, so nothing falls between.
         let listener = live.hub().listen(asked.topics.clone());
         let waiting = listener.after(asked.cursor);
         let _ = tokio::time::timeout(asked.wait, waiting).await;
+        lease.answered();
         batch = Batch::read(live.hub(), &asked.topics, asked.cursor);
     }
     for topic in &asked.topics {

@@ -8,12 +8,12 @@ pub mod sse;
 #[path = "wiki.rs"]
 pub mod wiki;
 
-/// A seed: `HALLEY_SEED`, or a new one. Printed, so that a failure can be had again.
+/// A seed: `TEST_SEED`, or a new one. Printed, so that a failure can be had again.
 pub fn seed() -> u64 {
-    let seed = std::env::var("HALLEY_SEED")
+    let seed = std::env::var("TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(rand::random);
-    println!("HALLEY_SEED={seed}");
+    println!("TEST_SEED={seed}");
     seed
 }
