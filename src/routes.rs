@@ -28,7 +28,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 10] = [
+    let stages: [fn() -> AdHoc; 11] = [
         health::stage,
         files::stage,
         read::stage,

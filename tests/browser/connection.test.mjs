@@ -116,6 +116,8 @@ describe('the page "Connection"', { concurrency: 4 }, () => {
       for (const [row, pattern] of Object.entries(rows)) assert.match(said.rows[row] ?? '', pattern, row)
       assert.match(said.letter, letter)
       assert.ok(said.letter.includes(said.words) && said.letter.includes(proxy.url), said.letter)
+      const mail = decodeURIComponent((await page.getAttribute('#letter-mail', 'href')) ?? '')
+      assert.ok(mail.startsWith('mailto:?subject=') && mail.includes(said.words) && mail.match(letter) && mail.length < 2000, mail)
       console.log(`# ${fault}: ${said.words}`)
       // The network is mended, and so is the verdict.
       if (fault !== 'mute') return
