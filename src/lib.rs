@@ -7,7 +7,8 @@
 //! [`origin`] (who may write from where), [`error`] (the one table of statuses), [`views`] (what
 //! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], and
 //! [`routes`], one resource per file. In front: [`door`], the public port, which knows nothing of
-//! wikis, and [`serve`], which puts all of it together and ends it in order.
+//! wikis, and [`serve`], which puts all of it together and ends it in order. Beside it: [`compare`],
+//! which measures servers from outside, by HTTP.
 //!
 //! # Absences
 //! Arrows point one way. `page` and `markdown` know nobody; `store` knows `page`; `live` knows
@@ -18,6 +19,7 @@
 //! has sanitised.
 
 pub mod assets;
+pub mod compare;
 pub mod config;
 pub mod door;
 pub mod error;

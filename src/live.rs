@@ -29,9 +29,14 @@
 //! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
 //! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
 //!
-//! **Interval cover** every delivery says `(from, to]`; a client applies it
-//! only if `from` is its own cursor, drops it if `to` is behind and asks again
-//! on a gap. Duplicates, retries and racing transports are harmless.
+//! **Interval cover** every delivery says `(from, to]` and each event in it its own position,
+//! `"seq"`. A client that is within the interval applies the events after its own cursor, drops
+//! the batch if `to` is behind and asks again on a gap. Duplicates, retries, racing transports
+//! and requests for different topics are harmless.
+//!
+//! **One connection per browser** a stream may carry the topics of many tabs (at most
+//! [`topic::MAX_TOPICS`]) under a `client` of its own. Each tab then beats for itself, naming that
+//! connection as `via`, keeps a cover of its own topics, and fills by polls what it lacks.
 //!
 //! **Writing** `POST /_live/pages/<id>/updates?client=&op=[&cursor=&topics=]`
 //! with one Yjs update (v1), answered once it is on disk: `{"rev","saved":

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use halley::compare;
 use halley::config::{Config, Overrides};
 use halley::door::socket;
 use halley::live::Live;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Serve the wiki (this is what halley does when no command is given)
     Serve(Serve),
+    /// Measure streaming against polling, on this machine or on a deployed Halley
+    Compare(Box<compare::Args>),
 }
 
 #[derive(Args, Default)]
@@ -52,8 +55,12 @@ const LAST_TASKS: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
-    let args = cli.command.map_or(cli.serve, |Command::Serve(args)| args);
-    match start(args) {
+    let outcome = match cli.command {
+        None => start(cli.serve),
+        Some(Command::Serve(args)) => start(args),
+        Some(Command::Compare(args)) => compare::run(*args),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("halley: {problem}");

@@ -364,6 +364,17 @@ pub struct NameView {
     pub error: Option<String>,
 }
 
+/// `lab`: the laboratory.
+#[derive(Debug, Serialize)]
+pub struct LabView {
+    /// The page that is watched; `None`: a text of the laboratory's own.
+    pub page: Option<PageView>,
+    /// True when whoever asks may write it.
+    pub can_write: bool,
+    /// How long a run lasts.
+    pub minutes: u64,
+}
+
 /// `connection`: what the network does, and what to tell a proxy.
 #[derive(Debug, Serialize)]
 pub struct ConnectionView {
@@ -384,17 +395,6 @@ pub struct RecipeView {
     pub file: &'static str,
     /// The lines.
     pub text: String,
-}
-
-/// `lab`: the laboratory.
-#[derive(Debug, Serialize)]
-pub struct LabView {
-    /// The page that is watched; `None`: a text of the laboratory's own.
-    pub page: Option<PageView>,
-    /// True when whoever asks may write it.
-    pub can_write: bool,
-    /// How long a run lasts.
-    pub minutes: u64,
 }
 
 /// `error`: something was not done.
@@ -435,8 +435,8 @@ views! {
     NewView = "new.html.j2", |_v| "New page";
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";
-    ConnectionView = "connection.html.j2", |_v| "Connection";
     LabView = "lab.html.j2", |_v| "Laboratory";
+    ConnectionView = "connection.html.j2", |_v| "Connection";
     ErrorView = "error.html.j2", |v| v.heading;
 }
 

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::hub::{Hub, Read};
-use super::topic::{Encoded, Topic};
+use super::topic::{Encoded, SEQ_BYTES, Topic, push_event};
 
 /// Most bytes of events in one answer to a held request or a poll. Some
 /// networks limit a response's length; the rest follows under `more`.
@@ -10,17 +10,17 @@ pub const ANSWER_BYTES: usize = 256 * 1024;
 
 /// One delivery: the events of some topics in the interval `(from, to]`.
 ///
-/// A client applies it only if `from` is its own cursor, drops it if `to` is
-/// behind, and asks again when there is a gap, so duplicated and raced
-/// deliveries are harmless.
+/// A client that is within the interval applies what lies after its own cursor,
+/// for each event says its position; it drops the batch if `to` is behind, and asks
+/// again when there is a gap. So duplicated and raced deliveries are harmless.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Where the reader was.
     pub from: Cursor,
     /// Where it is after applying.
     pub to: Cursor,
-    /// Encoded events.
-    pub events: Vec<Encoded>,
+    /// Encoded events, each with its position.
+    pub events: Vec<(u64, Encoded)>,
     /// Cut at the size limit: ask again at once.
     pub more: bool,
     /// `from` could not be served: resynchronise, then go on from `to`.
@@ -66,7 +66,8 @@ impl Batch {
                 self.to
             );
         }
-        let size = self.events.iter().map(|event| event.len() + 1).sum::<usize>() + 120;
+        let size =
+            self.events.iter().map(|(_, event)| event.len() + SEQ_BYTES).sum::<usize>() + 120;
         let mut frame = String::with_capacity(size);
         frame.push_str(&format!(
             "event: batch\nid: {1}\ndata: {{\"from\":\"{0}\",\"to\":\"{1}\",\"events\":[",
@@ -78,12 +79,11 @@ impl Batch {
     }
 
     fn push_events(&self, out: &mut String) {
-        for (n, event) in self.events.iter().enumerate() {
+        for (n, (seq, event)) in self.events.iter().enumerate() {
             if n > 0 {
                 out.push(',');
             }
-            // Events come from serde_json and are UTF-8.
-            out.push_str(std::str::from_utf8(event).unwrap_or("null"));
+            push_event(out, *seq, event);
         }
     }
 }
@@ -103,6 +103,7 @@ mod tests {
         let json: serde_json::Value =
             serde_json::from_str(&format!("{{{}}}", batch.json_fields())).expect("JSON");
         assert_eq!(json["events"][1]["data"], 2);
+        assert_eq!((&json["events"][0]["seq"], &json["events"][1]["seq"]), (&1.into(), &2.into()));
         assert_eq!(json["to"], hub.head().to_string());
         let frame = batch.frame(1234);
         let data = frame.lines().nth(2).and_then(|line| line.strip_prefix("data: ")).expect("data");

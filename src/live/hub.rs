@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::task::AtomicWaker;
 
 use super::cursor::{Cursor, Epoch};
-use super::topic::{Encoded, Topic};
+use super::topic::{Encoded, SEQ_BYTES, Topic};
 
 /// Most events that a ring keeps, and so the most that one may be behind.
 ///
@@ -40,8 +40,8 @@ pub enum Read {
     Batch {
         /// Where the interval ends: the head, or the last event when `more`.
         to: u64,
-        /// Encoded events.
-        events: Vec<Encoded>,
+        /// Encoded events, each with its position.
+        events: Vec<(u64, Encoded)>,
         /// The size limit ended it early; read on from `to`.
         more: bool,
     },
@@ -242,12 +242,13 @@ impl Hub {
         let mut bytes = 0;
         let mut last = after;
         for (seq, event) in found {
-            if bytes + event.len() > limit && !events.is_empty() {
+            let size = event.len() + SEQ_BYTES;
+            if bytes + size > limit && !events.is_empty() {
                 return Read::Batch { to: last, events, more: true };
             }
-            bytes += event.len();
+            bytes += size;
             last = seq;
-            events.push(Arc::clone(event));
+            events.push((seq, Arc::clone(event)));
         }
         Read::Batch { to: head, events, more: false }
     }
@@ -381,6 +382,11 @@ mod tests {
         encode(A, "n", &n)
     }
 
+    /// The event `n` where it was published as the `n`th.
+    fn at(n: u64) -> (u64, Encoded) {
+        (n, event(n))
+    }
+
     #[test]
     fn a_reader_gets_each_event_once_in_order_over_its_topics() {
         let hub = Hub::new();
@@ -391,7 +397,7 @@ mod tests {
         hub.publish(A, event(4));
         assert_eq!(
             hub.read(&[B, A], start, 1 << 20),
-            Read::Batch { to: 4, events: vec![event(1), event(3), event(4)], more: false }
+            Read::Batch { to: 4, events: vec![at(1), at(3), at(4)], more: false }
         );
         assert_eq!(
             hub.read(&[A, B], hub.head(), 1 << 20),
@@ -407,12 +413,14 @@ mod tests {
             hub.publish(A, event(n));
         }
         hub.publish(B, event(4));
-        let Read::Batch { to, events, more } = hub.read(&[A], start, event(1).len() * 2) else {
+        let Read::Batch { to, events, more } =
+            hub.read(&[A], start, (event(1).len() + SEQ_BYTES) * 2)
+        else {
             panic!("no reset is due");
         };
         assert_eq!((to, events.len(), more), (2, 2, true));
         let rest = hub.read(&[A], hub.cursor(to), 1 << 20);
-        assert_eq!(rest, Read::Batch { to: 4, events: vec![event(3)], more: false });
+        assert_eq!(rest, Read::Batch { to: 4, events: vec![at(3)], more: false });
     }
 
     #[test]
@@ -476,7 +484,7 @@ mod tests {
         }
         assert!(matches!(hub.read(&[B], head, 10), Read::Batch { .. }));
         hub.publish(A, event(3));
-        let after = Read::Batch { to: 3, events: vec![event(3)], more: false };
+        let after = Read::Batch { to: 3, events: vec![at(3)], more: false };
         assert_eq!(hub.read(&[A], hub.cursor(2), 10), after);
     }
 

@@ -1,6 +1,6 @@
 //! What can be listened to, and how an event is written.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::page::PageId;
 
-/// Most topics that one request may name.
-pub const MAX_TOPICS: usize = 8;
+/// Most topics that one request may name: those of some twenty tabs of a browser, which share one
+/// connection. `static/js/sync/share/hub.js` knows the number too.
+pub const MAX_TOPICS: usize = 64;
 
 /// One stream of related events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +99,21 @@ impl FromStr for Topic {
 /// An event as JSON on one line, written once and shared by every reader.
 pub type Encoded = Arc<[u8]>;
 
+/// Most bytes that [`push_event`] adds to an event, with the comma behind it.
+pub const SEQ_BYTES: usize = r#""seq":,,"#.len() + 20;
+
+/// Writes an event with its position, as `{"seq":…,"topic":…,"kind":…,"data":…}`.
+///
+/// The position is not known when the event is encoded: many threads encode, and the log decides
+/// who comes first.
+pub fn push_event(out: &mut String, seq: u64, event: &[u8]) {
+    // Events come from serde_json: UTF-8, and an object that is not empty.
+    let event = std::str::from_utf8(event).unwrap_or_default();
+    // Writing to a string cannot fail.
+    let _ = write!(out, r#"{{"seq":{seq},"#);
+    out.push_str(event.strip_prefix('{').unwrap_or("}"));
+}
+
 /// Writes `{"topic":…,"kind":…,"data":…}`.
 ///
 /// JSON escapes line ends, so an event can never break the framing of a stream.
@@ -139,8 +155,20 @@ mod tests {
         ] {
             assert_eq!(Topic::parse_list(text), Err(TopicError::Unknown), "{text:?}");
         }
-        let many = (0..9).map(|n| format!("view:{n}")).collect::<Vec<_>>().join(",");
+        let many = (0..=MAX_TOPICS).map(|n| format!("view:{n}")).collect::<Vec<_>>().join(",");
         assert_eq!(Topic::parse_list(&many), Err(TopicError::TooMany));
+    }
+
+    #[test]
+    fn an_event_says_its_position_and_grows_by_no_more_than_is_reserved() {
+        let event = encode(Topic::Site, "created", &"x");
+        for seq in [0, 7, 1_234_567_890, u64::MAX] {
+            let mut text = String::new();
+            push_event(&mut text, seq, &event);
+            assert!(text.len() < event.len() + SEQ_BYTES, "room for the comma");
+            let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!((&json["seq"], &json["topic"]), (&seq.into(), &"site".into()));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { setText } from "./lib/dom.js";
+import { el, setText } from "./lib/dom.js";
 import { part } from "./lib/part.js";
 import { changesCsv, figuresCsv, save } from "./lab/files.js";
 import { createPane } from "./lab/pane.js";
@@ -18,6 +18,9 @@ import { notice } from "./ui/notice.js";
 
 /** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
+
+/** How often the words that stand for a chart are brought up to date, in ms. */
+const TELL_MS = 5000;
 
 function attach() {
   const root = /** @type {HTMLElement} */ (byId("lab"));
@@ -44,8 +47,10 @@ function attach() {
   let colours = null;
   /** @type {{ stale: any, delays: any } | null} */
   let charts = null;
-  let toldAt = 0;
+  let toldAt = -TELL_MS;
 
+  /** The name of each copy, beside its colour. @type {Element[]} */
+  let legend = [];
   const names = () => panes.map((pane) => pane.way.name);
   const elapsed = () => watch.ms(performance.now());
 
@@ -69,6 +74,10 @@ function attach() {
       }),
     );
     byId("lab-panes").replaceChildren(...panes.map((pane) => pane.root));
+    legend = ways.map((way) => el("span", {}, way.name));
+    byId("lab-legend").replaceChildren(
+      ...legend.map((name, i) => el("li", { class: `lab-c${i}` }, el("span", { class: "lab-key", "aria-hidden": "true" }), name)),
+    );
     run = createRun({
       panes,
       page,
@@ -118,9 +127,10 @@ function attach() {
     setText(timer, `${clock(snapshot.measured)} of ${minutes}:00`);
     panes.forEach((pane, i) => pane.show(snapshot.figures[i], run.state === "running"));
     table.show(names(), snapshot.figures);
+    names().forEach((name, i) => setText(legend[i], name));
     drawCharts(snapshot.measured / 1000);
     const now = performance.now();
-    if (charts && now - toldAt > 5000) {
+    if (snapshot.figures.every((each) => each.average !== null) && now - toldAt > TELL_MS) {
       toldAt = now;
       const told = (/** @type {(f: import("./lab/tally.js").Figures) => string} */ say) => snapshot.figures.map((f, i) => `${names()[i]}: ${say(f)}`).join("; ");
       byId("lab-stale").setAttribute("aria-label", `How far behind each copy is, over time. On average ${told((f) => time(f.average))}.`);
@@ -131,9 +141,7 @@ function attach() {
   /** @param {number} now s of the run */
   function drawCharts(now) {
     if (!charts || !drawing) return;
-    const span = drawing.WINDOW_S;
-    /** @type {[number, number]} */
-    const window = whole.checked ? [0, Math.max(span, now)] : [Math.max(0, now - span), Math.max(span, now)];
+    const window = drawing.windowOf(now, whole.checked);
     const { t, y } = run.samples;
     let from = t.length;
     while (from > 0 && t[from - 1] >= window[0]) from -= 1;

@@ -35,7 +35,7 @@ fn told(hub: &Hub, since: u64) -> Vec<String> {
         let (kind, client) = (event["kind"].as_str(), event["data"]["client"].as_str());
         format!("{} {}", kind.expect("kind"), client.expect("client"))
     };
-    events.iter().map(|event| told(event)).collect()
+    events.iter().map(|(_, event)| told(event)).collect()
 }
 
 struct Room {

@@ -11,10 +11,12 @@ import { time } from "./words.js";
 /** @typedef {{ text: string, soft: string, line: string, back: string, series: string[] }} Colours */
 /** @typedef {(number | null)[][]} Columns the first is time in s */
 
-/** Seconds of the run that are shown while it goes on. */
-export const WINDOW_S = 60;
-const HEIGHT = 220;
-const NARROW_HEIGHT = 190;
+/** Seconds of the run that are shown while it goes on: at first few, so that a short run fills its chart. */
+const WINDOW_S = 60;
+const FIRST_WINDOW_S = 20;
+const STEP_S = 10;
+const HEIGHT = 200;
+const NARROW_HEIGHT = 180;
 /** Lines are told apart without colour as well: solid, dashed, dotted, dash-dotted. */
 const DASHES = [[], [8, 4], [2, 4], [10, 4, 2, 4]];
 
@@ -38,6 +40,17 @@ export function readColours(root, count) {
   const colours = { text: colour("var(--text)"), soft: colour("var(--text-soft)"), line: colour("var(--line)"), back: colour("var(--bg)"), series };
   probe.remove();
   return colours;
+}
+
+/**
+ * The part of the run that a chart shows.
+ * @param {number} now s of the run
+ * @param {boolean} whole from its beginning
+ * @returns {[number, number]}
+ */
+export function windowOf(now, whole) {
+  const end = Math.max(FIRST_WINDOW_S, Math.ceil(now / STEP_S) * STEP_S);
+  return whole || end <= WINDOW_S ? [0, end] : [now - WINDOW_S, now];
 }
 
 /** @param {number | null} value s @returns {string} */
@@ -75,7 +88,7 @@ export function createChart(root, options) {
       height: root.clientWidth < 480 ? NARROW_HEIGHT : HEIGHT,
       legend: { show: false },
       cursor: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       scales: {
         x: { time: false, range: () => range },
         y: delays
@@ -88,7 +101,7 @@ export function createChart(root, options) {
           ...axis,
           size: 58,
           ...(delays
-            ? { values: (/** @type {uPlot} */ _u, /** @type {number[]} */ splits) => splits.map((ms) => (ms === null ? null : round(ms))), filter: decades }
+            ? { grid: { ...axis.grid, filter: decades }, ticks: { ...axis.ticks, filter: decades },  values: (/** @type {uPlot} */ _u, /** @type {number[]} */ splits) => splits.map((ms) => (ms === null ? null : round(ms))), filter: decades }
             : { values: (/** @type {uPlot} */ _u, /** @type {number[]} */ splits) => splits.map((s) => `${s} s`), space: 40 }),
         },
       ],

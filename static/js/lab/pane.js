@@ -11,12 +11,14 @@ import { statusWords } from "../ui/words.js";
 import { createMeter } from "./meter.js";
 import { Tally } from "./tally.js";
 import { WAYS, timingOf } from "./ways.js";
-import { clock, plural, time } from "./words.js";
+import { NONE, clock, plural, time } from "./words.js";
 
 /** @typedef {import("./ways.js").Way} Way */
 
 /** Older connection events are forgotten. */
 const MAX_EVENTS = 50;
+/** More news than this during a pause: the whole page is read again. */
+const MAX_HELD = 1000;
 /** A copy that has not come up by then takes part as it is, in ms. */
 const READY_MS = 8000;
 /** Staleness that a person notices, in ms. */
@@ -65,12 +67,16 @@ export function createPane(options) {
   let live = null;
   /** Runs of this copy; what comes from an earlier one is void. */
   let turn = 0;
+  /** Of a pause: news that waits for its end; null: none is held back. @type {any[] | null} */
+  let held = null;
+  /** Takes what was held back. */
+  let takeHeld = () => {};
 
   const name = `lab-way-${index}`;
   const select = el("select", { id: name });
   for (const each of WAYS) select.append(el("option", { value: each.key }, each.name));
   select.value = way.key;
-  const now = el("strong", {}, "0.0 s");
+  const now = el("strong", {}, NONE);
   const bar = el("span", {});
   const note = el("p", { class: "lab-note" }, "Not started.");
   const copy = el("article", { class: "prose lab-copy", tabindex: "0", role: "region", "aria-label": `Copy ${index + 1}` });
@@ -121,6 +127,8 @@ export function createPane(options) {
         due = false;
         if (mine !== turn) return;
         const at = performance.now();
+        // What was painted as a pause began is neither seen nor counted by then.
+        if (held !== null) return;
         copy.scrollTop = copy.scrollHeight;
         options.onArrival(newest, at);
         tally.arrived(newest, at);
@@ -152,13 +160,26 @@ export function createPane(options) {
     blocks.replaceAll(view.blocks, view.rev);
     const opened = createLive({ topics: [`view:${page}`], cursor: view.cursor, forced: way.rung, fetch, timing: timingOf(way) });
     live = opened;
+    const apply = (/** @type {any} */ change) => {
+      if (!blocks.apply(change)) void blocks.resync(page);
+    };
     opened.on("event", (event) => {
-      if (event.kind === "changed" && !blocks.apply(event.data)) void blocks.resync(page);
+      if (event.kind !== "changed") return;
+      if (held === null) apply(event.data);
+      else if (held.length <= MAX_HELD) held.push(event.data);
     });
     opened.on("reset", () => {
       noteEvent("Lost its place, and read the whole page again.");
-      return blocks.resync(page);
+      // What waits for the end of a pause does not fit any more; the whole page is read then.
+      if (held !== null) held = new Array(MAX_HELD + 1);
+      else return blocks.resync(page);
     });
+    takeHeld = () => {
+      const news = held ?? [];
+      held = null;
+      if (news.length > MAX_HELD) void blocks.resync(page);
+      else news.forEach(apply);
+    };
     const ready = new Promise((/** @type {(value?: unknown) => void} */ done) => {
       setTimeout(done, READY_MS);
       opened.on("status", (status) => {
@@ -175,6 +196,8 @@ export function createPane(options) {
     turn += 1;
     live?.stop();
     live = null;
+    held = null;
+    takeHeld = () => {};
   }
 
   /** Everything measured so far is void; the measurement begins now. */
@@ -208,6 +231,16 @@ export function createPane(options) {
     stop() {
       stop();
       setText(state, "Not connected");
+    },
+    /** The copy stands still: what it hears waits, and what was under way counts for nothing. @param {number} now */
+    pause(now) {
+      held = [];
+      tally.skip(now);
+    },
+    /** And goes on. @param {number} now */
+    resume(now) {
+      takeHeld();
+      tally.resume(now);
     },
     noteEvent,
     /** Shows figures. @param {import("./tally.js").Figures} figures @param {boolean} running */

@@ -18,6 +18,8 @@ import { createTypist } from "./typist.js";
 /** How often staleness is sampled, and how often what is seen is drawn anew, in ms. */
 const SAMPLE_MS = 100;
 const DRAW_MS = 250;
+/** What was held back in a pause is on the screen by then, in ms. */
+const CATCH_UP_MS = 500;
 
 /** @typedef {"idle" | "starting" | "running" | "paused" | "ended"} State */
 
@@ -50,6 +52,10 @@ export function createRun(options) {
   let speed = 0;
   /** Of somebody else's page: the newest revision that was seen on any copy. */
   let newest = -1;
+  /** Of our own text: revisions of which it is not known yet whether they are ours. @type {{ at: number, rev: number }[]} */
+  let strange = [];
+  /** Until then copies show what happened during a pause. */
+  let caughtUpAt = 0;
   /** @type {any[]} */
   let timers = [];
   /** @type {{ t: number[], y: (number | null)[][] }} s of the run, and s of staleness of each copy */
@@ -72,8 +78,22 @@ export function createRun(options) {
     panes.forEach((pane, i) => samples.y[i].push(pane.tally.staleness(now) / 1000));
   }
 
+  /** Books what somebody else wrote into our own text. */
+  function judge(/** @type {number} */ now) {
+    while (strange.length > 0 && now - strange[0].at > DRAW_MS) {
+      const foreign = writer?.isForeign(strange[0].rev);
+      if (foreign === null) return;
+      const change = /** @type {{ at: number, rev: number }} */ (strange.shift());
+      const last = changes.at(-1);
+      // What both wrote at the same moment is counted for the one who is here.
+      if (foreign && (!last || (last.rev !== null && last.rev < change.rev))) changes.push(change);
+    }
+    for (const pane of panes) pane.tally.settle();
+  }
+
   function draw() {
     const now = performance.now();
+    judge(now);
     snapshot = { measured: watch.ms(now), figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)) };
     options.onDraw(snapshot);
     if (snapshot.measured >= options.minutes * 60000) end(`The run is over after ${options.minutes} minutes.`);
@@ -143,14 +163,16 @@ export function createRun(options) {
     still();
     watch.stop(now);
     become("paused");
-    for (const pane of panes) pane.tally.skip(now);
+    for (const pane of panes) pane.pause(now);
+    strange = [];
   }
 
   function resume() {
     if (state !== "paused") return;
     const now = performance.now();
     watch.start(now);
-    for (const pane of panes) pane.tally.resume(now);
+    caughtUpAt = now + CATCH_UP_MS;
+    for (const pane of panes) pane.resume(now);
     become("running");
     if (speed > 0) typist.start(speed);
     tick();
@@ -203,11 +225,14 @@ export function createRun(options) {
     },
     /** A copy shows a revision. @param {number} rev @param {number} at */
     arrived(rev, at) {
-      if (writer) return writer.seen(rev);
+      writer?.seen(rev);
       // Nobody here knows when somebody else pressed a key: time counts from the first copy that has it.
-      if (options.field || state !== "running") return void (newest = Math.max(newest, rev));
+      if (state !== "running" || at < caughtUpAt) return void (newest = Math.max(newest, rev));
       if (newest < 0) newest = rev;
-      for (; newest < rev; newest += 1) changes.push({ at, rev: newest + 1 });
+      for (; newest < rev; newest += 1) {
+        if (writer) strange.push({ at, rev: newest + 1 });
+        else changes.push({ at, rev: newest + 1 });
+      }
     },
     /** A copy goes on by another way: what it has shown so far is forgotten. @param {number} index */
     async change(index) {

@@ -37,6 +37,8 @@ export async function openWriter(options) {
   const first = await api.doc(null);
   Y.applyUpdate(doc, first.bytes, "server");
   let newest = first.rev;
+  /** Revisions that are ours. @type {Set<number>} */
+  const own = new Set();
   let closed = false;
   /** When the key was pressed whose change is being made. */
   let pressedAt = 0;
@@ -57,6 +59,7 @@ export async function openWriter(options) {
         carried.delete(op);
         for (; sent < upto; sent += 1) changes[sent].rev = accepted.rev;
         newest = Math.max(newest, accepted.rev);
+        own.add(accepted.rev);
         options.onSaved();
         return accepted;
       },
@@ -149,6 +152,11 @@ export async function openWriter(options) {
           // The next revision asks again; the text in the field is only a view.
         }
       }, OURS_MS);
+    },
+    /** Whether somebody else made this revision; null: not known while a request is under way. @param {number} rev */
+    isForeign(rev) {
+      if (own.has(rev)) return false;
+      return outbox.busy ? null : true;
     },
     close,
   };

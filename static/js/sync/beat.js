@@ -19,7 +19,7 @@ import { setDeadline } from "./clock.js";
  * @param {typeof fetch} options.fetch
  * @param {import("./clock.js").Clock} options.clock
  * @param {import("./timing.js").Timing} options.timing
- * @param {() => { cursor: string | null, rung: string, intervalMs: number }} options.state
+ * @param {() => { cursor: string | null, rung: string, intervalMs: number, via?: string | null }} options.state `via`: id of the connection that brings this tab its news, when it is shared
  * @param {(ok: boolean, answer: BeatAnswer | null, here: Here | null) => void} options.onBeat
  * @param {() => string} [options.onTaken] the id belongs to an earlier login: gives another
  * @param {(url: string, body: string) => boolean} [options.beacon]
@@ -77,11 +77,11 @@ export function createBeat(options) {
     /** @type {BeatAnswer | null} */
     let answer = null;
     try {
-      const { cursor, rung, intervalMs } = options.state();
+      const { cursor, rung, intervalMs, via } = options.state();
       const response = await options.fetch(`${options.base}/beat`, {
         method: "POST",
         headers: { "Content-Type": "application/json", Accept: "application/json" },
-        body: JSON.stringify({ client, cursor, rung, interval_ms: intervalMs, here: now, list }),
+        body: JSON.stringify({ client, ...(via ? { via } : {}), cursor, rung, interval_ms: intervalMs, here: now, list }),
         cache: "no-store",
         credentials: "same-origin",
         redirect: "manual",
@@ -152,6 +152,12 @@ export function createBeat(options) {
     /** The rung changed, and with it the lease. */
     touch() {
       if (running && here) soon();
+    },
+    /** Another connection carries this tab. Without a timer, for those of hidden tabs may be a minute late. */
+    moved() {
+      if (!running || !here) return;
+      if (!inFlight && clock.now() >= Math.max(sentAt + timing.beatGap, notBefore)) void send(timing.beatTimeout * 2);
+      else soon();
     },
     /** Asks for the whole list of people with the next beat, now. */
     relist() {

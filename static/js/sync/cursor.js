@@ -2,15 +2,15 @@
  * Cursors and the interval cover.
  *
  * A cursor is `<epoch>.<seq>`. Every batch names the interval `(from, to]` it
- * covers, so batches may come twice, late, or from two transports at once: the
- * cover says for each whether its events are new, old, or not joined to what is
- * known yet. That, and nothing in the transports, is what makes "none lost, none
- * applied twice" true.
+ * covers and each event its own position, so batches may come twice, late, or
+ * from several transports at once: the cover says for each which of its events
+ * are new, or that it is not joined to what is known yet. That, and nothing in
+ * the transports, is what makes "none lost, none applied twice" true.
  * @module
  */
 
 /** @typedef {{ epoch: string, seq: string }} Parts */
-/** @typedef {{ from: string | null, to: string, events: unknown[] }} Interval */
+/** @typedef {{ from: string | null, to: string, events: readonly { seq?: number }[] }} Interval */
 
 /** What the cover says about a batch. */
 export const APPLY = "apply";
@@ -18,9 +18,6 @@ export const APPLY = "apply";
 export const SEEN = "seen";
 /** Something between the cursor and the batch is missing: ask again. */
 export const GAP = "gap";
-/** The batch begins behind the cursor and ends ahead of it, so it cannot be split: ask again. */
-export const OVERLAP = "overlap";
-
 const CURSOR = /^([a-z2-7]{8})\.(0|[1-9][0-9]{0,18})$/;
 
 /**
@@ -65,27 +62,18 @@ export function sameEpoch(a, b) {
   return !!one && !!two && one.epoch === two.epoch;
 }
 
-/**
- * The position of one reader.
- *
- * `floor` is the oldest cursor from which nothing has happened up to `cursor`:
- * a batch that begins anywhere in between joins just as well, because the part
- * it repeats is known to be empty. Without it each empty poll beside a stream
- * would put the two out of step.
- */
+/** The position of one reader. */
 export class Cover {
   /** @param {string | null} cursor null: begin wherever the server's head is */
   constructor(cursor) {
     /** @type {string | null} */
     this.cursor = parseCursor(cursor) ? cursor : null;
-    /** @type {string | null} */
-    this.floor = this.cursor;
   }
 
   /**
    * What to do with a batch. Changes nothing.
    * @param {Interval} batch
-   * @returns {"apply" | "seen" | "gap" | "overlap"}
+   * @returns {"apply" | "seen" | "gap"}
    */
   judge(batch) {
     if (this.cursor === null) return APPLY;
@@ -93,16 +81,20 @@ export class Cover {
     if (covers(this.cursor, batch.to)) return SEEN;
     // Also when `from` is of another epoch, or missing: nothing covers it.
     if (!covers(this.cursor, batch.from)) return GAP;
-    return covers(batch.from, this.floor) || batch.events.length === 0 ? APPLY : OVERLAP;
+    // A batch that begins behind is split by the positions of its events; without them it cannot be.
+    return batch.from === this.cursor || batch.events.every((event) => Number.isInteger(event?.seq)) ? APPLY : GAP;
   }
 
   /**
    * Moves past a batch that was judged `apply`.
-   * @param {Interval} batch
+   * @template {{ seq?: number }} E
+   * @param {{ from: string | null, to: string, events: readonly E[] }} batch
+   * @returns {readonly E[]} the events that are new, in order
    */
   advance(batch) {
+    const own = batch.from === this.cursor ? null : parseCursor(this.cursor);
     this.cursor = batch.to;
-    if (batch.events.length > 0 || this.floor === null) this.floor = batch.to;
+    return own ? batch.events.filter((event) => compareSeq(String(event.seq), own.seq) > 0) : batch.events;
   }
 
   /**
@@ -111,6 +103,5 @@ export class Cover {
    */
   jump(cursor) {
     this.cursor = parseCursor(cursor) ? cursor : null;
-    this.floor = this.cursor;
   }
 }

@@ -68,7 +68,7 @@ import { TIMING } from "./timing.js";
  *   { type: "hold-fail" | "poll-fail", id: number, kind: FailKind, status?: number, retryAfterMs?: number } |
  *   { type: "beat", ok: boolean, head?: string | null } |
  *   { type: "applied", cursor: string | null, events: number } |
- *   { type: "gap", again: boolean } |
+ *   { type: "gap", again: boolean } | { type: "topics" } |
  *   { type: "online" } | { type: "offline" } | { type: "visible" } | { type: "hidden" } | { type: "activity" } |
  *   { type: "heard" } | { type: "failed" } | { type: "company", others: number } |
  *   { type: "choice", forced: Rung | null }

@@ -1,34 +1,47 @@
 /**
- * The live connection of one tab: composes ladder, transports, cover, beats and
- * people behind one small interface.
+ * The live connection as a tab has it: what enters it, who is here, and where
+ * its news comes from, behind one small interface.
  *
+ * News comes from the connection that all tabs of this browser share, where
+ * they can share one, else from one of the tab's own: see `share/link.js`.
  * Safety: events reach the handlers in log order, each once, whatever mix of
- * streams, held requests, polls and piggybacked batches brought them; after a
- * `reset` nothing is delivered until every reset handler is done.
- * Liveness: the ladder always has a request or a timer under way, and `stop`
- * makes all of them impossible before it closes anything.
+ * streams, held requests, polls, other tabs and piggybacked batches brought
+ * them: see `intake.js`. Liveness: the upstream in use always has a request or a
+ * timer under way.
  * @module
  */
 
 import { randomId } from "../lib/id.js";
 import { createBeat } from "./beat.js";
 import { realClock } from "./clock.js";
-import { APPLY, Cover, SEEN, covers, sameEpoch } from "./cursor.js";
-import { Ladder } from "./ladder.js";
-import { readChoice, readTiming, readVerdict, writeChoice, writeVerdict } from "./memory.js";
+import { createEngine } from "./engine.js";
+import { createGaps } from "./gaps.js";
+import { createIntake } from "./intake.js";
+import { listenToTab } from "./lifecycle.js";
+import { readChoice, readTiming, readVerdict, storage, writeChoice, writeVerdict } from "./memory.js";
 import { createPeople } from "./people.js";
+import { sharedBy } from "./share/connect.js";
+import { createLink } from "./share/link.js";
 import { withTiming } from "./timing.js";
-import { ask, openStream } from "./transports.js";
 
 /** @typedef {import("./transports.js").Batch} Batch */
-/** @typedef {import("./transports.js").LiveEvent} LiveEvent */
 /** @typedef {import("./ladder.js").Status} Status */
+/** @typedef {import("./ladder.js").Input} Input */
 /** @typedef {import("./states.js").Rung} Rung */
 /** @typedef {import("./beat.js").Here} Here */
 
 /**
- * One open request. `pos` is where its own reading stands: its next batch begins there.
- * @typedef {{ id: number, abort: AbortController, pos: string | null }} Source
+ * Where news comes from: the tab's own engine, or a link to the shared one.
+ * @typedef {object} Upstream
+ * @property {Status} status as of now
+ * @property {Status} shown as it was last told
+ * @property {string | null} via client id of the connection, when it is not the tab's own
+ * @property {() => void} start
+ * @property {() => void} stop
+ * @property {(input: Input) => void} tell
+ * @property {() => void} gap something is missing
+ * @property {() => void} verify look at once whether anything was missed
+ * @property {(was: string) => void} renamed the tab has another client id
  */
 
 /**
@@ -43,22 +56,8 @@ import { ask, openStream } from "./transports.js";
  * @property {() => number} [random]
  * @property {string} [base]
  * @property {any} [env] a window, or null for none
+ * @property {import("./share/connect.js").Sharing | null} [sharing] absent: what the browser offers; null: a connection of its own
  */
-
-/** The first poll and every so many after it ask without If-None-Match, so that a lying 304 cannot last. */
-const FULL_POLL_EVERY = 10;
-/** So many batches out of step within this time: begin one stream alone. */
-const GAPS = 3;
-const GAP_WINDOW = 5000;
-
-/** @param {any} env @param {"localStorage" | "sessionStorage"} name @returns {Storage | null} */
-function storage(env, name) {
-  try {
-    return env?.[name] ?? null;
-  } catch {
-    return null;
-  }
-}
 
 /** @param {LiveOptions} options */
 export function createLive(options) {
@@ -69,71 +68,151 @@ export function createLive(options) {
   /** @type {typeof fetch} */
   const request = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   const net = { fetch: request, clock };
-  const timing = withTiming({ .../** @type {any} */ (readTiming(session) ?? {}), ...options.timing });
+  const overrides = { .../** @type {any} */ (readTiming(session) ?? {}), ...options.timing };
+  const timing = withTiming(overrides);
   const base = options.base ?? "/_live";
   let client = options.client ?? randomId();
   const topics = [...options.topics];
-  const cover = new Cover(options.cursor ?? null);
-  const ladder = new Ladder({
-    timing,
-    random: options.random,
-    forced: options.forced !== undefined ? options.forced : readChoice(session, env?.location?.search ?? ""),
-    memory: readVerdict(local),
-    hidden: env?.document?.visibilityState === "hidden",
-    cursor: cover.cursor,
-  });
+  const sharing = options.sharing === undefined ? sharedBy(env, clock) : options.sharing;
 
   /** @type {Map<string, Set<(value: any) => any>>} */
   const handlers = new Map();
-  /** @type {Map<number, Source>} */
-  const sources = new Map();
   let running = false;
-  /** @type {any} */
-  let timer = null;
-  let polls = 0;
-  let lostCursor = false;
-  /** @type {number[]} */
-  let gaps = [];
-  /** @type {Status} */
-  let shown = ladder.status(clock.now());
-  /** Deliveries, strictly one after the other. @type {Promise<void>} */
-  let line = Promise.resolve();
-  let queued = 0;
-  let feeding = false;
-  /** @type {import("./ladder.js").Input[]} */
-  const feed = [];
-  /** @type {(() => void)[]} */
-  let detach = [];
+  let sharedNow = false;
+  /** @type {(() => void) | null} */
+  let detach = null;
+
+  const intake = createIntake({
+    cursor: options.cursor ?? null,
+    onEvent(event) {
+      if (event.topic.startsWith("here:")) people.take(event);
+      emit("event", event);
+    },
+    async onReset(cursor) {
+      beats.relist();
+      await Promise.all(emit("reset", { cursor }).map((result) => Promise.resolve(result).catch((error) => console.error("halley: a reset handler failed", error))));
+    },
+    onApplied: (cursor, events) => up.tell({ type: "applied", cursor, events }),
+    onGap: () => up.gap(),
+  });
 
   const people = createPeople(() => client, (change) => {
     emit("here", change);
-    tell({ type: "company", others: people.others() });
+    up.tell({ type: "company", others: people.others() });
   });
 
   const beats = createBeat({
     base,
     client,
     // The login has changed under this tab, and ids are bound to one.
-    onTaken: () => (client = randomId()),
+    onTaken: () => {
+      const was = client;
+      client = randomId();
+      up.renamed(was);
+      return client;
+    },
     fetch: request,
     clock,
     timing,
-    state: () => ({ cursor: cover.cursor, rung: shown.rung === "off" ? "poll" : shown.rung, intervalMs: leaseMs() }),
+    state: () => ({ cursor: intake.cursor, rung: up.shown.rung === "off" ? "poll" : up.shown.rung, intervalMs: leaseMs(), via: up.via }),
     beacon: env?.navigator?.sendBeacon ? (url, body) => env.navigator.sendBeacon(url, body) : undefined,
     onBeat: (ok, answer, here) => {
-      tell({ type: "beat", ok, head: answer?.head ?? null });
+      up.tell({ type: "beat", ok, head: answer?.head ?? null });
       if (answer?.you) emit("you", answer.you);
       if (answer?.here && here) {
         // In line behind the events, or an older `left` would be undone by it.
-        inLine(async () => people.replace(`here:${here.page}`, answer.here));
+        void intake.inLine(async () => people.replace(`here:${here.page}`, answer.here));
       }
     },
   });
 
+  /** @param {Status} now @param {Status} before */
+  function onStatus(now, before) {
+    if (before.rung !== now.rung || before.intervalMs !== now.intervalMs) beats.touch();
+    emit("status", now);
+  }
+
+  /** @param {Rung | null} forced @returns {Upstream} */
+  function ownConnection(forced) {
+    const engine = createEngine({
+      net, timing, base, forced,
+      random: options.random,
+      memory: readVerdict(local),
+      hidden: isHidden(),
+      client: () => client,
+      topics: () => topics,
+      sink: intake,
+      probe: (timeoutMs) => beats.probe(timeoutMs),
+      onStatus,
+      onRemember: (verdict) => writeVerdict(local, verdict),
+      onHello: (hello) => emit("hello", hello),
+    });
+    const gaps = createGaps(clock);
+    return {
+      get status() {
+        return engine.status;
+      },
+      get shown() {
+        return engine.shown;
+      },
+      via: null,
+      start: engine.start,
+      stop: engine.stop,
+      tell: engine.tell,
+      gap: () => engine.tell({ type: "gap", again: gaps.again() }),
+      verify: () => engine.tell({ type: "online" }),
+      renamed: () => {},
+    };
+  }
+
+  /** @param {import("./share/connect.js").Sharing} shared @returns {Upstream} */
+  function sharedConnection(shared) {
+    return createLink({
+      net, timing, overrides, base, intake, topics,
+      sharing: shared,
+      client: () => client,
+      memory: () => readVerdict(local),
+      hidden: isHidden(),
+      onStatus,
+      onRemember: (verdict) => writeVerdict(local, verdict),
+      onVia: () => beats.moved(),
+      // Nobody can be shared with: from here on this tab is on its own.
+      onAlone() {
+        sharedNow = false;
+        change(ownConnection(null));
+      },
+    });
+  }
+
+  /** A choice is this tab's alone; without one it shares. @param {Rung | null} forced @returns {Upstream} */
+  function connection(forced) {
+    sharedNow = sharing !== null && forced === null;
+    return sharing && sharedNow ? sharedConnection(sharing) : ownConnection(forced);
+  }
+
+  /** @type {Upstream} */
+  let up = connection(options.forced !== undefined ? options.forced : readChoice(session, env?.location?.search ?? ""));
+
+  /** Goes over to another upstream; the cursor joins the two. @param {Upstream} next */
+  function change(next) {
+    const before = up.shown;
+    up.stop();
+    up = next;
+    up.tell({ type: "company", others: people.others() });
+    if (running) up.start();
+    onStatus(up.status, before);
+  }
+
+  function isHidden() {
+    return env?.document?.visibilityState === "hidden";
+  }
+
   /** How long the server may wait for the next sign of life on this rung. @returns {number} ms */
   function leaseMs() {
-    if (shown.rung === "hold") return timing.hold;
-    return shown.intervalMs || timing.pollAlone;
+    const { rung, intervalMs } = up.shown;
+    if (rung === "hold") return timing.hold;
+    // Polls of the shared connection do not renew this tab's lease; its own beats do.
+    return Math.max(intervalMs || timing.pollAlone, up.via ? timing.beat : 0);
   }
 
   /** @param {string} name @param {any} value @returns {any[]} what the handlers returned */
@@ -149,300 +228,19 @@ export function createLive(options) {
     return results;
   }
 
-  /**
-   * Feeds the ladder and does what it says. Inputs that arise while commands
-   * run wait their turn.
-   * @param {import("./ladder.js").Input} input
-   */
-  function tell(input) {
-    feed.push(input);
-    if (feeding) return;
-    feeding = true;
-    for (let next = feed.shift(); next; next = feed.shift()) {
-      for (const command of ladder.input(next, clock.now())) run(command);
-    }
-    feeding = false;
-    if (timer !== null) clock.clearTimeout(timer);
-    timer = null;
-    const due = running ? ladder.due() : null;
-    if (due !== null) timer = clock.setTimeout(() => tell({ type: "timer" }), Math.max(0, due - clock.now()));
-    showStatus();
-  }
-
-  function showStatus() {
-    const now = ladder.status(clock.now());
-    const before = shown;
-    shown = now;
-    const same = before.state === now.state && before.rung === now.rung && before.reason === now.reason &&
-      before.intervalMs === now.intervalMs && before.forced === now.forced;
-    if (same) return;
-    if (before.rung !== now.rung || before.intervalMs !== now.intervalMs) beats.touch();
-    emit("status", now);
-  }
-
-  /** @param {import("./ladder.js").Command} command */
-  function run(command) {
-    switch (command.do) {
-      case "stream":
-        return void stream(command);
-      case "hold":
-        return void held(command);
-      case "poll":
-        return void poll(command);
-      case "close":
-        sources.get(command.id)?.abort.abort();
-        sources.delete(command.id);
-        return;
-      case "beat":
-        // Without a page there is no presence to beat for: any answer will do.
-        if (!beats.probe(command.timeoutMs)) void reach(command.timeoutMs);
-        return;
-      case "forget-cursor":
-        // The server would not read our cursor: begin at its head, as after a reset.
-        lostCursor = true;
-        cover.jump(null);
-        return;
-      case "remember":
-        return writeVerdict(local, command.verdict);
-    }
-  }
-
-  /** @param {number} id @returns {Source} */
-  function source(id) {
-    const made = { id, abort: new AbortController(), pos: cover.cursor };
-    sources.set(id, made);
-    return made;
-  }
-
-  /** @param {Extract<import("./ladder.js").Command, { do: "stream" }>} command */
-  async function stream(command) {
-    const from = source(command.id);
-    const nonce = randomId();
-    const query = { base, mode: /** @type {const} */ ("stream"), cursor: from.pos, topics, client, nonce, pad: command.pad, shadow: command.shadow };
-    const id = command.id;
-    let spoke = false;
-    await openStream(net, query, from.abort.signal, {
-      bytes: () => {
-        if (spoke) tell({ type: "bytes", id });
-      },
-      frame: (frame, read) => {
-        /** @type {any} */
-        let data = null;
-        try {
-          data = JSON.parse(frame.data);
-        } catch {
-          return;
-        }
-        switch (frame.event) {
-          case "hello":
-            spoke = data.nonce === nonce;
-            tell({ type: "hello", id, read, nonceOk: spoke, heartbeatMs: Number(data.heartbeat ?? 15) * 1000, maxAgeMs: Number(data.max_age ?? 0) * 1000, t: data.t });
-            tell({ type: "bytes", id });
-            if (spoke) {
-              hello(from, typeof data.cursor === "string" ? data.cursor : frame.id);
-              emit("hello", data);
-            }
-            break;
-          case "probe":
-            tell({ type: "probe", id, read, t: data.t });
-            break;
-          case "batch":
-            if (!spoke || typeof data.to !== "string" || !Array.isArray(data.events)) break;
-            tell({ type: "batch", id, empty: data.events.length === 0, t: data.t });
-            inLine(() => deliver(data, from));
-            break;
-          case "reset":
-            if (!spoke || typeof data.to !== "string") break;
-            inLine(() => deliver({ from: null, to: data.to, events: [], reset: true }, from));
-            break;
-          case "bye":
-            tell({ type: "bye", id, why: String(data.why ?? ""), afterMs: Number(data.after_ms ?? 0) || 0 });
-            break;
-          default:
-            break;
-        }
-      },
-      end: () => {
-        sources.delete(id);
-        tell({ type: "end", id });
-      },
-      fail: (failure) => {
-        sources.delete(id);
-        tell({ type: "stream-fail", id, ...failure });
-      },
-      advice: (batch) => {
-        sources.delete(id);
-        tell({ type: "stream-advice", id, advice: batch?.advice });
-      },
-    });
-  }
-
-  /** A stream that was opened without a cursor begins where hello says. @param {Source} from @param {string | null} cursor */
-  function hello(from, cursor) {
-    if (from.pos !== null || cursor === null) return;
-    from.pos = cursor;
-    inLine(async () => {
-      if (cover.cursor === null) await begin(cursor);
-    });
-  }
-
-  /** @param {Extract<import("./ladder.js").Command, { do: "hold" | "poll" }>} command @param {"hold" | "poll"} mode @param {number} [waitMs] */
-  async function read(command, mode, waitMs) {
-    const from = source(command.id);
-    const query = { base, mode, cursor: from.pos, topics, client, nonce: randomId(), waitMs };
-    const etag = mode === "poll" && polls % FULL_POLL_EVERY !== 1;
-    const signal = from.abort.signal;
-    const answer = await ask(net, query, { timeoutMs: command.timeoutMs, post: command.post, etag, signal });
-    if (signal.aborted) return;
-    if (!answer.ok) {
-      sources.delete(command.id);
-      tell({ type: `${mode}-fail`, id: command.id, ...answer.failure });
-      return;
-    }
-    const batch = answer.batch;
-    let fresh = 0;
-    if (batch) await inLine(async () => void (fresh = await deliver(batch, from)));
-    if (signal.aborted) return;
-    sources.delete(command.id);
-    tell({ type: `${mode}-ok`, id: command.id, fresh, more: batch?.more ?? false, advice: batch?.advice });
-  }
-
-  /** @param {Extract<import("./ladder.js").Command, { do: "hold" }>} command */
-  function held(command) {
-    return read(command, "hold", command.waitMs);
-  }
-
-  /** @param {Extract<import("./ladder.js").Command, { do: "poll" }>} command */
-  function poll(command) {
-    polls += 1;
-    return read(command, "poll");
-  }
-
-  /** @param {number} timeoutMs */
-  async function reach(timeoutMs) {
-    const query = { base, mode: /** @type {const} */ ("poll"), cursor: cover.cursor, topics, client, nonce: randomId() };
-    const answer = await ask(net, query, { timeoutMs, post: false, etag: false, signal: new AbortController().signal });
-    if (running) tell({ type: "beat", ok: answer.ok, head: null });
-  }
-
-  /**
-   * @param {() => Promise<any>} work
-   * @returns {Promise<void>} when it is done
-   */
-  function inLine(work) {
-    queued += 1;
-    line = line.then(work).catch((error) => console.error("halley: a delivery failed", error)).finally(() => {
-      queued -= 1;
-    });
-    return line;
-  }
-
-  /**
-   * Begins anew at `cursor`; events wait until everyone has caught up with it.
-   * @param {string} cursor
-   */
-  async function begin(cursor) {
-    const lost = lostCursor || cover.cursor !== null;
-    lostCursor = false;
-    cover.jump(cursor);
-    tell({ type: "applied", cursor, events: 0 });
-    if (!lost) return;
-    beats.relist();
-    await Promise.all(emit("reset", { cursor }).map((result) => Promise.resolve(result).catch((error) => console.error("halley: a reset handler failed", error))));
-  }
-
-  /**
-   * @param {Batch} batch
-   * @param {Source | null} from null: it came with the answer to a POST
-   * @returns {Promise<number>} how many events were new
-   */
-  async function deliver(batch, from) {
-    if (from?.abort.signal.aborted) return 0;
-    const asked = from ? from.pos : batch.from;
-    if (from) from.pos = batch.to;
-    if (batch.reset) {
-      // An answer to a position that we have left behind since resets nothing.
-      const stale = cover.cursor !== null && asked !== cover.cursor && sameEpoch(cover.cursor, batch.to);
-      if (!stale) await begin(batch.to);
-      else if (!covers(cover.cursor, batch.to)) outOfStep();
-      return 0;
-    }
-    if (cover.cursor === null) await begin(batch.from ?? batch.to);
-    const verdict = cover.judge(batch);
-    if (verdict === SEEN) return 0;
-    if (verdict !== APPLY) {
-      outOfStep();
-      return 0;
-    }
-    cover.advance(batch);
-    tell({ type: "applied", cursor: cover.cursor, events: batch.events.length });
-    for (const event of batch.events) {
-      if (typeof event?.topic !== "string") continue;
-      if (event.topic.startsWith("here:")) people.take(event);
-      emit("event", event);
-    }
-    return batch.events.length;
-  }
-
-  function outOfStep() {
-    const now = clock.now();
-    gaps = gaps.filter((at) => now - at < GAP_WINDOW);
-    gaps.push(now);
-    const again = gaps.length >= GAPS;
-    if (again) gaps = [];
-    tell({ type: "gap", again });
-  }
-
-  /** @param {any} target @param {string} name @param {(event: any) => void} fn */
-  function listen(target, name, fn) {
-    if (!target?.addEventListener) return;
-    target.addEventListener(name, fn, { passive: true });
-    detach.push(() => target.removeEventListener(name, fn));
-  }
-
-  let touchedAt = 0;
-  function touched() {
-    const now = clock.now();
-    if (now - touchedAt < 1000) return;
-    touchedAt = now;
-    tell({ type: "activity" });
-  }
-
-  function attach() {
-    const doc = env?.document;
-    listen(env, "online", () => tell({ type: "online" }));
-    listen(env, "offline", () => tell({ type: "offline" }));
-    listen(doc, "visibilitychange", () => {
-      const hidden = doc.visibilityState === "hidden";
-      beats.setHidden(hidden);
-      tell({ type: hidden ? "hidden" : "visible" });
-    });
-    for (const name of ["pointerdown", "keydown", "wheel", "touchstart"]) listen(env, name, touched);
-    // A page on its way into the back/forward cache must not hold a connection.
-    listen(env, "pagehide", () => {
-      beats.leave();
-      rest();
-    });
-    listen(env, "pageshow", (event) => {
-      if (event.persisted) wake();
-    });
-  }
-
   function wake() {
     if (running) return;
     running = true;
-    beats.setHidden(env?.document?.visibilityState === "hidden");
+    beats.setHidden(isHidden());
     beats.start();
-    tell({ type: "start" });
+    up.start();
   }
 
   function rest() {
     if (!running) return;
     running = false;
     beats.stop();
-    tell({ type: "stop" });
-    for (const open of sources.values()) open.abort.abort();
-    sources.clear();
+    up.stop();
   }
 
   return {
@@ -452,21 +250,38 @@ export function createLive(options) {
     topics: /** @type {readonly string[]} */ (topics),
     timing,
     get cursor() {
-      return cover.cursor;
+      return intake.cursor;
     },
     /** @returns {Status} */
     get status() {
-      return ladder.status(clock.now());
+      return up.status;
     },
 
     start() {
-      if (detach.length === 0) attach();
+      detach ??= listenToTab(env, clock, {
+        tell: (input) => up.tell(input),
+        hidden(now) {
+          beats.setHidden(now);
+          up.tell({ type: now ? "hidden" : "visible" });
+        },
+        // A page on its way into the back/forward cache must not hold a connection.
+        away() {
+          beats.leave();
+          rest();
+        },
+        back: wake,
+        // It stood still while others went on: who is here, and the text, may be old.
+        stoodStill() {
+          beats.relist();
+          up.verify();
+        },
+      });
       wake();
     },
 
     stop() {
-      for (const off of detach) off();
-      detach = [];
+      detach?.();
+      detach = null;
       if (running) beats.leave();
       rest();
     },
@@ -496,7 +311,7 @@ export function createLive(options) {
 
     /** The person does not want to wait for the next try. */
     retry() {
-      tell({ type: "online" });
+      up.tell({ type: "online" });
     },
 
     /**
@@ -505,31 +320,32 @@ export function createLive(options) {
      * @returns {{ cursor: string, topics: string } | null}
      */
     piggyback() {
-      const rung = shown.rung;
-      if (!running || !cover.cursor || queued > 0 || (rung !== "poll" && rung !== "hold")) return null;
-      return { cursor: cover.cursor, topics: topics.join(",") };
+      const { rung } = up.shown;
+      if (!running || !intake.cursor || intake.queued > 0 || (rung !== "poll" && rung !== "hold")) return null;
+      return { cursor: intake.cursor, topics: topics.join(",") };
     },
 
     /** Takes a batch that came with the answer to a POST. @param {Batch} batch @returns {Promise<void>} */
-    applyBatch(batch) {
-      if (!batch || typeof batch.to !== "string" || !Array.isArray(batch.events)) return Promise.resolve();
-      return inLine(() => deliver(batch, null));
+    async applyBatch(batch) {
+      if (!batch || typeof batch.to !== "string" || !Array.isArray(batch.events)) return;
+      await intake.take(batch, null);
     },
 
     /** Some other request reached the server. */
     heard() {
-      tell({ type: "heard" });
+      up.tell({ type: "heard" });
     },
 
     /** Some other request did not reach the server. */
     failed() {
-      tell({ type: "failed" });
+      up.tell({ type: "failed" });
     },
 
     /** The person chooses a rung for this tab; null: automatically. @param {Rung | null} forced */
     choose(forced) {
       writeChoice(session, forced);
-      tell({ type: "choice", forced });
+      if (sharing && sharedNow !== (forced === null)) change(connection(forced));
+      else up.tell({ type: "choice", forced });
     },
   };
 }

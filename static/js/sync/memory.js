@@ -32,6 +32,11 @@ function readJson(store, /** @type {string} */ key) {
   return quietly(() => JSON.parse(store?.getItem(key) ?? "null"));
 }
 
+/** @param {any} env a window, or null @param {"localStorage" | "sessionStorage"} name @returns {Storage | null} */
+export function storage(env, name) {
+  return quietly(() => env?.[name] ?? null);
+}
+
 /** @param {Store | null} local @returns {Verdict | null} */
 export function readVerdict(local) {
   const found = readJson(local, VERDICT);

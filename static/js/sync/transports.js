@@ -8,7 +8,7 @@ import { setDeadline } from "./clock.js";
 import { createSseParser } from "./sse.js";
 
 /** @typedef {import("./clock.js").Clock} Clock */
-/** @typedef {{ topic: string, kind: string, data: any }} LiveEvent */
+/** @typedef {{ seq?: number, topic: string, kind: string, data: any }} LiveEvent `seq`: its own position in the log */
 /** @typedef {{ from: string | null, to: string, events: LiveEvent[], more?: boolean, reset?: boolean, nonce?: string, advice?: import("./ladder.js").Advice }} Batch */
 /** @typedef {{ kind: import("./ladder.js").FailKind, status?: number, retryAfterMs?: number }} Failure */
 /** @typedef {{ ok: true, batch: Batch | null } | { ok: false, failure: Failure }} Answer */

@@ -51,7 +51,7 @@ export class FakeServer {
   }
 
   publish(topic, kind, data) {
-    this.events.push({ topic, kind, data });
+    this.events.push({ seq: this.base + this.events.length + 1, topic, kind, data });
     this.wake();
   }
 

@@ -55,12 +55,14 @@ export class FakeServer {
     }
   }
 
-  batch(cursor) {
+  batch(cursor, topics = null) {
     const [epoch, seq] = cursor ? cursor.split(".") : [this.epoch, String(this.log.length)];
     if (epoch !== this.epoch || Number(seq) > this.log.length || Number(seq) < this.floor) {
       return { from: cursor, to: this.head, events: [], more: false, reset: true };
     }
-    return { from: `${epoch}.${seq}`, to: this.head, events: this.log.slice(Number(seq)), more: false, reset: false };
+    const wanted = topics?.split(",");
+    const events = this.log.map((event, index) => ({ seq: index + 1, ...event })).slice(Number(seq)).filter((event) => !wanted || wanted.includes(event.topic));
+    return { from: `${epoch}.${seq}`, to: this.head, events, more: false, reset: false };
   }
 
   fetch = (url, init = {}) => {
@@ -107,19 +109,22 @@ export class FakeServer {
     const { fault } = this;
     // Without one it begins where the log ends when the request comes.
     const cursor = request.query.get("cursor") ?? this.head;
+    const topics = request.query.get("topics");
     const nonce = fault.cache && request.method === "GET" ? "somebody-elses" : request.query.get("nonce");
     if (request.mode === "poll") {
       if (fault.pollsFail) return this.json({ error: { code: "bad_gateway", message: "None." } }, 502);
       if (request.headers["If-None-Match"] === `"${this.head}"`) return new Response(null, { status: 304 });
-      return this.json({ nonce, ...this.batch(cursor), advice: fault.advice ?? { mode: null, wait: 25, interval_ms: 0 } });
+      return this.json({ nonce, ...this.batch(cursor, topics), advice: fault.advice ?? { mode: null, wait: 25, interval_ms: 0 } });
     }
     if (fault.holdRefused) throw new TypeError("network");
-    const first = this.batch(cursor);
+    const first = this.batch(cursor, topics);
     const waitMs = Number(request.query.get("wait")) * 1000;
     const cutMs = fault.holdCut ?? Infinity;
     if (first.events.length === 0 && !first.reset && !fault.instant) {
       const how = await new Promise((done) => {
         const wake = (why) => {
+          const news = this.batch(cursor, topics);
+          if (why === undefined && news.events.length === 0 && !news.reset) return;
           this.waiting.delete(wake);
           this.clock.clearTimeout(timer);
           done(why ?? "news");
@@ -130,7 +135,7 @@ export class FakeServer {
       });
       if (how === "dead" || how === "cut") throw new TypeError("network");
     }
-    return this.json({ nonce, ...this.batch(cursor), advice: { mode: null, wait: 25, interval_ms: 0 } });
+    return this.json({ nonce, ...this.batch(cursor, topics), advice: { mode: null, wait: 25, interval_ms: 0 } });
   }
 
   stream(request, signal) {
@@ -216,12 +221,12 @@ export class FakeServer {
       }
     };
     const send = (empty) => {
-      const batch = server.batch(position);
+      const batch = server.batch(position, request.query.get("topics"));
       if (batch.reset) {
         write(`event: reset\nid: ${batch.to}\ndata: ${JSON.stringify({ from: null, to: batch.to })}\n\n`);
-      } else if (empty || batch.to !== position) {
+      } else if (empty || batch.events.length > 0) {
         write(`event: batch\nid: ${batch.to}\ndata: ${JSON.stringify({ from: position, to: batch.to, t: server.clock.now() - openedAt, events: batch.events })}\n\n`);
-      }
+      } else return;
       position = batch.to;
     };
     const stream = {

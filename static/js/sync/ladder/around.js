@@ -82,6 +82,14 @@ export function take(ladder, input) {
       if (input.again && ladder.mode === STREAM) realign(ladder);
       else pollNow(ladder);
       break;
+    case "topics":
+      // Requests to come ask for the new ones by themselves; those that last are replaced.
+      if (ladder.mode === STREAM && candidates(ladder, ladder.main ?? undefined).length === 0) open(ladder, "recycle", ladder.usePad);
+      else if (ladder.mode === HOLD && ladder.held) {
+        closeHold(ladder);
+        sendHold(ladder);
+      }
+      break;
     case "online":
       takeOnline(ladder);
       break;

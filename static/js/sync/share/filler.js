@@ -1,0 +1,105 @@
+/**
+ * A tab's own polls: they fill what lies between what it knows and what the
+ * shared connection carries, and stand in while nothing does.
+ * @module
+ */
+
+import { randomId } from "../../lib/id.js";
+import { isRefusal } from "../states.js";
+import { ask } from "../transports.js";
+
+/** Least distance of two polls, and the longest pause after failures, in ms. */
+const GAP = 250;
+const SELDOM = 15000;
+
+/**
+ * @param {object} options
+ * @param {import("../transports.js").Net} options.net
+ * @param {import("../timing.js").Timing} options.timing
+ * @param {string} options.base
+ * @param {import("../intake.js").Intake} options.intake
+ * @param {readonly string[]} options.topics
+ * @param {() => void} options.onReached
+ * @param {() => void} options.onFailed nothing of the server's came back
+ * @param {() => void} options.onRefused the server gives these topics no news
+ */
+export function createFiller(options) {
+  const { net, intake, topics, base } = options;
+  const { clock } = net;
+  // Not the tab's own: the server takes a poll for a sign that its tab polls.
+  const client = randomId();
+  let post = false;
+  let failures = 0;
+  let askedAt = -Infinity;
+  let again = false;
+  /** @type {AbortController | null} */
+  let abort = null;
+  /** @type {any} */
+  let timer = null;
+
+  async function poll() {
+    const own = new AbortController();
+    abort = own;
+    again = false;
+    askedAt = clock.now();
+    const from = { pos: intake.cursor, abort: own };
+    const query = { base, mode: /** @type {const} */ ("poll"), cursor: from.pos, topics, client, nonce: randomId() };
+    const answer = await ask(net, query, { timeoutMs: options.timing.pollTimeout, post, etag: failures === 0, signal: own.signal });
+    if (own.signal.aborted) return;
+    if (answer.ok) {
+      if (answer.batch) await intake.take(answer.batch, from);
+      if (own.signal.aborted) return;
+      abort = null;
+      failures = 0;
+      options.onReached();
+      if (answer.batch?.more || again) fill();
+      return;
+    }
+    abort = null;
+    const { kind, status, retryAfterMs = 0 } = answer.failure;
+    failures += 1;
+    if (kind === "nonce") post = true;
+    if (kind === "status" && status === 400) intake.forget();
+    else if (kind === "status" && isRefusal(status)) return options.onRefused();
+    else if (kind === "network" || kind === "timeout") options.onFailed();
+    plan(Math.max(retryAfterMs, Math.min(SELDOM, GAP * 2 ** Math.min(failures, 8))));
+  }
+
+  /** @param {number} ms */
+  function plan(ms) {
+    timer ??= clock.setTimeout(() => {
+      timer = null;
+      void poll();
+    }, ms);
+  }
+
+  /** Asks for what is missing, soon. */
+  function fill() {
+    if (abort) again = true;
+    else if (timer === null) {
+      const wait = askedAt + GAP - clock.now();
+      if (wait > 0) plan(wait);
+      else void poll();
+    }
+  }
+
+  return {
+    fill,
+    /** Nothing is missing for want of a connection any more. */
+    rest() {
+      if (failures === 0) return;
+      failures = 0;
+      clock.clearTimeout(timer);
+      timer = null;
+      // What the failed poll was for may still be missing.
+      fill();
+    },
+    stop() {
+      abort?.abort();
+      abort = null;
+      again = false;
+      clock.clearTimeout(timer);
+      timer = null;
+    },
+  };
+}
