@@ -212,6 +212,60 @@ fn a_deployed_server_is_measured_and_its_scratch_page_deleted() {
     assert!(pages.starts_with("HTTP/1.1 200") && !pages.contains("halley-compare"), "{pages}");
 }
 
+/// Ends TLS in front of a server, as a proxy does, and relays. Returns its port.
+async fn end_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, inner: String) -> u16 {
+    let key = certificate.signing_key.serialize_der();
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.cert.der().clone()],
+            tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(key).into(),
+        )
+        .expect("a certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, inner) = (acceptor.clone(), inner.clone());
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                let Ok(mut inside) = tokio::net::TcpStream::connect(inner).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_tls_is_measured_if_it_proves_who_it_is() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let server = Deployed::start(dir.path());
+    let certificate = rcgen::generate_simple_self_signed(["localhost".into()]).expect("made");
+    std::fs::write(dir.path().join("cert.pem"), certificate.cert.pem()).expect("written");
+    let port = end_tls(&certificate, server.address.clone()).await;
+    let other = rcgen::generate_simple_self_signed(["localhost".into()]).expect("made");
+    let impostor = end_tls(&other, server.address.clone()).await;
+    let measure = |port: u16| {
+        halley(dir.path())
+            .env("SSL_CERT_FILE", dir.path().join("cert.pem"))
+            .args(["compare", "--url", &format!("https://localhost:{port}"), "--runs", "1"])
+            .args(["--clients", "2", "--publish", "1", "--poll", "1", "--window", "2"])
+            .args(["--json", "figures.json"])
+            .output()
+            .expect("runs")
+    };
+    let refused = tokio::task::block_in_place(|| measure(impostor));
+    assert!(!refused.status.success(), "its certificate is not the one that is trusted");
+    let output = tokio::task::block_in_place(|| measure(port));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = json(&dir.path().join("figures.json"));
+    let cells = results["cells"].as_array().expect("cells");
+    assert_eq!(cells.len(), 3);
+    assert!(cells.iter().all(|cell| cell["coherence"]["median"] == 1.0), "{results}");
+}
+
 #[test]
 fn a_page_that_others_write_is_watched_without_writing() {
     let dir = tempfile::tempdir().expect("temporary directory");

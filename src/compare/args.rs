@@ -156,15 +156,18 @@ impl Args {
     fn remote(&self) -> Result<Option<Remote>, String> {
         let Some(url) = &self.url else { return Ok(None) };
         let mut target = Target::parse(url)?;
+        // Whoever looks after the server should see who asks.
+        target.headers = format!("User-Agent: halley-compare/{}\r\n", env!("CARGO_PKG_VERSION"));
         let clean = |text: &str| text.bytes().all(|b| (0x20..0x7f).contains(&b));
         if let Some(token) = self.token.as_deref().filter(|token| clean(token)) {
-            target.headers = format!("Authorization: Bearer {token}\r\n");
+            target.headers.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         if let Some(cookie) = self.cookie.as_deref().filter(|cookie| clean(cookie)) {
             // With a cookie a write must prove where it comes from.
-            target.headers = format!("Cookie: {cookie}\r\nOrigin: {}\r\n", target.origin());
+            let lines = format!("Cookie: {cookie}\r\nOrigin: {}\r\n", target.origin());
+            target.headers.push_str(&lines);
         }
-        if target.headers.is_empty() && (self.token.is_some() || self.cookie.is_some()) {
+        if [&self.token, &self.cookie].into_iter().flatten().any(|secret| !clean(secret)) {
             return Err("--token and --cookie take plain ASCII".to_owned());
         }
         Ok(Some(Remote { target, only_read: self.read_only.clone() }))
