@@ -29,6 +29,7 @@ mod args;
 mod chart;
 mod http;
 mod machine;
+mod markdown;
 mod measure;
 mod output;
 mod plan;
