@@ -46,6 +46,9 @@ pub struct Settings {
     pub streams_per_address: usize,
     /// Live streams in all, at a few KB of memory each. 0: none. 10000.
     pub streams_total: usize,
+    /// Live streams opened within any second, so that everybody can come back at once after a
+    /// restart; more wait, up to a second, or are told when to return. 0: no limit. 1000.
+    pub admissions_per_second: usize,
     /// Open connections in all, 1 to 1000000; one more is answered with 503. 20000.
     pub connections_total: usize,
     /// Open connections of one address, at least 1; loopback and `trusted_proxy` are exempt. 1000.
@@ -97,6 +100,7 @@ impl Default for Settings {
             streams_per_browser: caps.per_browser,
             streams_per_address: caps.per_address,
             streams_total: caps.total,
+            admissions_per_second: caps.per_second,
             connections_total: door.connections_total,
             connections_per_address: door.connections_per_address,
             head_secs: door.head.as_secs(),
@@ -269,6 +273,7 @@ impl Config {
                 per_browser: self.streams_per_browser,
                 per_address: self.streams_per_address,
                 total: self.streams_total,
+                per_second: self.admissions_per_second,
             },
             labs: Some((self.data.clone(), self.store())),
         }

@@ -41,8 +41,8 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -99,8 +99,18 @@ impl Default for Limits {
     }
 }
 
+/// Writes what a stream has to its socket, as its task would when woken by this waker.
+pub type Run = Weak<dyn Fn(&Waker) + Send + Sync>;
+
 /// Where frames of a stream come from. Dropped as soon as its reader has gone.
 pub trait Frames: Send {
+    /// Called once, before the first frame. A source that has news for thousands of streams may
+    /// run these one after the other, which saves waking and queueing as many tasks. The waker is
+    /// the one that the last [`Frames::poll_frame`] was given.
+    fn attach(&mut self, run: Run) {
+        let _ = run;
+    }
+
     /// The next bytes to write; `None` when the stream is over in order.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>>;
 }

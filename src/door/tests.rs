@@ -7,6 +7,7 @@ mod secure;
 mod smuggling;
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -120,6 +121,65 @@ impl Frames for Short {
         self.0 -= usize::from(self.0 > 0);
         Poll::Ready((self.0 > 0).then(|| format!("frame {}\n", self.0)))
     }
+}
+
+/// What a source that runs its streams itself keeps of one: the way to it, who waits, and frames.
+#[derive(Default)]
+struct Shelf {
+    run: Mutex<Option<(Run, Waker)>>,
+    frames: Mutex<Vec<Option<String>>>,
+}
+
+impl Shelf {
+    /// Has the stream take one more frame (`None`: its end) without waking anybody.
+    fn deliver(&self, frame: Option<&str>) {
+        self.frames.lock().expect("lock").push(frame.map(str::to_owned));
+        let (run, waker) = self.run.lock().expect("lock").clone().expect("attached and asked");
+        (run.upgrade().expect("there"))(&waker);
+    }
+}
+
+struct Shelved(Arc<Shelf>);
+
+impl Frames for Shelved {
+    fn attach(&mut self, run: Run) {
+        *self.0.run.lock().expect("lock") = Some((run, Waker::noop().clone()));
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        if let Some((_, waker)) = &mut *self.0.run.lock().expect("lock") {
+            waker.clone_from(cx.waker());
+        }
+        match self.0.frames.lock().expect("lock").pop() {
+            Some(frame) => Poll::Ready(frame),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_may_run_its_stream_itself_to_the_end_and_the_connection_goes_on() {
+    let shelf = Arc::new(Shelf::default());
+    let shelved = Arc::clone(&shelf);
+    let hook: Box<Hook> = Box::new(move |parts, _| {
+        let stream = Box::new(Shelved(Arc::clone(&shelved)));
+        (parts.uri.path() == "/shelved").then(|| Answer::Stream(HeaderMap::new(), stream))
+    });
+    let house = House::open(Limits::default(), Some(hook)).await;
+    let mut socket = house.connect().await;
+    socket.write_all(b"GET /shelved HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
+    until(&mut socket, "\r\n\r\n").await;
+    // Waiting for it would wake the stream's task; this thread is the only one.
+    shelf.deliver(Some("first"));
+    shelf.deliver(Some("second"));
+    let mut bytes = [0; 4096];
+    let read = socket.read(&mut bytes).await.expect("reads");
+    assert_eq!(&bytes[..read], b"5\r\nfirst\r\n6\r\nsecond\r\n");
+    shelf.deliver(None);
+    until(&mut socket, "0\r\n\r\n").await;
+    assert!(shelf.run.lock().expect("lock").take().is_some_and(|(run, _)| run.upgrade().is_none()));
+    socket.write_all(b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
+    assert!(until(&mut socket, "/after").await.starts_with("HTTP/1.1 200"));
 }
 
 /// More than the kernel takes in for a reader who does not read.
