@@ -6,9 +6,9 @@
 //!
 //! Prints one line, `listening on http://ADDRESS control ADDRESS`. Each line sent to
 //! the control address, or to standard input, is answered by one line: `mode mute`,
-//! `mode tick 20 all` and so on by `ok`, and `stats` by counts as JSON. The modes are those of
-//! [`mode::Fault`]; without `all` a fault that concerns responses touches only
-//! `/_live/events`.
+//! `mode tick 20 all`, `mode block stream, idle 12 hold` and so on by `ok`, and `stats` by counts as
+//! JSON. The modes are those of [`mode::Fault`], the last word is one of [`mode::Scope`]; without it a
+//! fault that concerns responses touches only `/_live/events`.
 
 use std::io;
 use std::sync::Arc;
@@ -22,12 +22,23 @@ use tokio::sync::watch;
 use mode::Mode;
 use proxy::Proxy;
 
+#[path = "fault_proxy/client.rs"]
+mod client;
 #[path = "fault_proxy/http.rs"]
 mod http;
 #[path = "fault_proxy/mode.rs"]
 mod mode;
+#[path = "fault_proxy/outflow.rs"]
+mod outflow;
 #[path = "fault_proxy/proxy.rs"]
 mod proxy;
+#[path = "fault_proxy/replay.rs"]
+mod replay;
+#[cfg(test)]
+#[path = "fault_proxy/rewriting.rs"]
+mod rewriting;
+#[path = "fault_proxy/scanner.rs"]
+mod scanner;
 #[cfg(test)]
 #[path = "fault_proxy/tests.rs"]
 mod tests;
@@ -102,9 +113,10 @@ fn answer(line: &str, mode: &watch::Sender<Mode>, proxy: &Proxy) -> String {
             Err(why) => format!("error {why}"),
         },
         ("stats", _) => format!(
-            "{{\"connections\":{},\"requests\":{}}}",
+            "{{\"connections\":{},\"requests\":{},\"faulted\":{}}}",
             proxy.connections.load(Ordering::Relaxed),
-            proxy.requests.load(Ordering::Relaxed)
+            proxy.requests.load(Ordering::Relaxed),
+            proxy.faulted.load(Ordering::Relaxed)
         ),
         _ => "error say 'mode ...' or 'stats'".to_owned(),
     }

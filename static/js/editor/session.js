@@ -222,6 +222,8 @@ export class Session {
   /** The network came back, or a person asks to try again. */
   retryNow() {
     this.failures = 0;
+    // Whoever refused may have been a filter that is gone: a few more rebuilds are due.
+    this.refusals = 0;
     this.wakeUp?.();
     this.outbox.retryNow();
     if (this.resyncWanted) {

@@ -125,7 +125,7 @@ export class Ladder {
     this.tries = new Map();
     /** @type {Try | null} the stream in use, also in `tries` */
     this.main = null;
-    /** @type {{ id: number, at: number, waitMs: number } | null} */
+    /** @type {{ id: number, at: number, waitMs: number, cursor: string | null } | null} */
     this.held = null;
     /** @type {{ id: number, at: number } | null} */
     this.polling = null;

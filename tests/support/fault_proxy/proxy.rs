@@ -3,7 +3,6 @@
 //! Every wait also listens for a change of mode, so a fault begins and ends on
 //! responses that are already running.
 
-use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -12,23 +11,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::client::Client;
 use super::http::{Framing, Head, Part, Reader, chunk};
-use super::mode::{Fault, Mode};
+use super::mode::{Asked, Fault, Fields, Mode};
+use super::outflow::Outflow;
+use super::replay::Replay;
+use super::scanner;
 
 /// A reader of this much does not hold up the proxy; more is left in the kernel.
 const READ_AHEAD: usize = 256 * 1024;
-
-/// The piece in which `slow` lets bytes go.
-const SLOW_PIECE: usize = 64;
-
-/// What a network without sign-in says to every request.
-const SIGN_IN: &str = "<!doctype html><title>Sign in</title><h1>Welcome to the hotel</h1>\
-    <form method=\"post\"><input name=\"room\"><button>Go online</button></form>";
 
 /// What all connections share.
 pub struct Proxy {
@@ -36,14 +32,17 @@ pub struct Proxy {
     mode: watch::Receiver<Mode>,
     serving: AtomicUsize,
     freed: Notify,
+    replay: Replay,
     /// Connections accepted since the start.
     pub connections: AtomicUsize,
     /// Requests begun since the start.
     pub requests: AtomicUsize,
+    /// Of these the ones that met a fault when they began.
+    pub faulted: AtomicUsize,
 }
 
 /// Why a connection is given up.
-enum End {
+pub enum End {
     /// Closed as TCP does it: what was written arrives.
     Close,
     /// Reset: what was written may be lost.
@@ -57,6 +56,16 @@ impl From<io::Error> for End {
     }
 }
 
+/// One request on its way, and what is known of it.
+struct Exchange {
+    asked: Asked,
+    started: Instant,
+    /// The client wants exactly a stream of events.
+    wants_stream: bool,
+    /// The client understands gzip.
+    takes_gzip: bool,
+}
+
 impl Proxy {
     /// A proxy in front of `target` (`host:port`) that follows `mode`.
     pub fn new(target: String, mode: watch::Receiver<Mode>) -> Arc<Self> {
@@ -65,8 +74,10 @@ impl Proxy {
             mode,
             serving: AtomicUsize::new(0),
             freed: Notify::new(),
+            replay: Replay::default(),
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
+            faulted: AtomicUsize::new(0),
         })
     }
 
@@ -76,7 +87,7 @@ impl Proxy {
         let mut listener = Some(listener);
         let mut mode = self.mode.clone();
         loop {
-            if mode.borrow_and_update().fault == Fault::Refuse {
+            if mode.borrow_and_update().of_connections() == Fault::Refuse {
                 listener = None;
                 mode.changed().await.map_err(io::Error::other)?;
                 continue;
@@ -126,7 +137,7 @@ impl Proxy {
     async fn admitted(&self, mode: &mut watch::Receiver<Mode>) {
         loop {
             let freed = self.freed.notified();
-            let cap = match mode.borrow_and_update().fault {
+            let cap = match mode.borrow_and_update().of_connections() {
                 Fault::Cap(cap) => cap,
                 _ => usize::MAX,
             };
@@ -147,12 +158,34 @@ impl Proxy {
     async fn exchange(&self, client: &mut Client) -> Result<bool, End> {
         let Some(mut request) = client.next_request().await? else { return Ok(false) };
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let path = request.word(1).to_owned();
-        let method = request.word(0).to_owned();
-        let started = Instant::now();
-        if client.mode.borrow().fault == Fault::Portal {
-            client.sign_in().await?;
-            return Ok(false);
+        let exchange = Exchange {
+            asked: Asked { method: request.word(0).to_owned(), path: request.word(1).to_owned() },
+            started: Instant::now(),
+            wants_stream: request.get("accept") == Some("text/event-stream"),
+            takes_gzip: request.get("accept-encoding").is_some_and(|value| value.contains("gzip")),
+        };
+        let fault = client.mode.borrow().fault_for(&exchange.asked);
+        if fault != Fault::Off {
+            self.faulted.fetch_add(1, Ordering::Relaxed);
+        }
+        match fault {
+            Fault::Portal(status) => {
+                client.sign_in(status).await?;
+                return Ok(false);
+            }
+            Fault::Block => {
+                client.filtered(403).await?;
+                return Ok(false);
+            }
+            Fault::Replay if exchange.asked.method == "GET" => {
+                if let Some((head, body)) = self.replay.find(&exchange.asked) {
+                    client.repeat(&head, &body).await?;
+                    return Ok(true);
+                }
+            }
+            Fault::Strip(fields) => strip_request(&mut request, fields),
+            Fault::Http10 => request.first = request.first.replace("HTTP/1.1", "HTTP/1.0"),
+            _ => {}
         }
 
         let Ok(upstream) = TcpStream::connect(&self.target).await else {
@@ -166,15 +199,24 @@ impl Proxy {
         let mut body = Framing::of_request(&request);
         let rechunk = body == Framing::Chunked;
         request.set("Connection", "close");
-        to.write_all(&request.encode()).await?;
+        let mut opening = request.encode();
+        if fault == Fault::Twice && !rechunk {
+            while let Some(bytes) = client.reader.body(&mut body).await? {
+                opening.extend(bytes);
+            }
+            scanner::ask_first(&self.target, &opening, exchange.asked.method == "GET").await;
+        }
+        to.write_all(&opening).await?;
 
         // The server may answer before it has read the body, and asks for it with 100 where told to.
         let response = loop {
-            let deadline = match client.mode.borrow_and_update().fault_for(&path) {
-                Fault::Cut(age) | Fault::Idle(age) => Some(started + age),
+            let deadline = match client.mode.borrow_and_update().fault_for(&exchange.asked) {
+                Fault::Cut(age) | Fault::Idle(age) | Fault::First(age) => {
+                    Some(exchange.started + age)
+                }
                 _ => None,
             };
-            let (holed, hole_begins) = (client.holed(), client.hole_begins());
+            let (holed, hole_begins, ends) = (client.holed(), client.hole_begins(), client.ends());
             let Client { reader, writer, mode, .. } = &mut *client;
             let room = body != Framing::None || reader.kept() < READ_AHEAD;
             tokio::select! {
@@ -207,10 +249,11 @@ impl Proxy {
                     return Ok(false);
                 }
                 () = until(hole_begins) => {}
-                _ = mode.changed() => self.switched(client)?,
+                () = until(ends) => return Err(End::Close),
+                _ = mode.changed() => switched(client)?,
             }
         };
-        let done = self.respond(client, &path, &method, started, response, &mut from).await?;
+        let done = self.respond(client, &exchange, response, &mut from).await?;
         Ok(done && body == Framing::None)
     }
 
@@ -218,94 +261,97 @@ impl Proxy {
     async fn respond(
         &self,
         client: &mut Client,
-        path: &str,
-        method: &str,
-        started: Instant,
+        exchange: &Exchange,
         mut head: Head,
         from: &mut Reader<OwnedReadHalf>,
     ) -> Result<bool, End> {
-        let mut framing = Framing::of_response(&head, method);
-        let chunked = matches!(framing, Framing::Chunked | Framing::Close);
+        let Exchange { asked, started, .. } = exchange;
+        let mut framing = Framing::of_response(&head, &asked.method);
+        let begun = client.mode.borrow().fault_for(asked);
         head.remove("connection");
         // An idle connection must not keep those that wait from their turn.
-        let once = matches!(client.mode.borrow().fault, Fault::Cap(_));
+        let mut once = matches!(begun, Fault::Cap(_));
+        let mut zipped = false;
+        let mut recorder = None;
+        match begun {
+            Fault::Status(status) => {
+                client.filtered(status).await?;
+                return Ok(false);
+            }
+            Fault::Strip(fields) => strip_response(&mut head, fields),
+            Fault::Gzip => {
+                zipped = exchange.takes_gzip
+                    && framing != Framing::None
+                    && head.get("content-encoding").is_none();
+            }
+            Fault::Http10 => once = true,
+            Fault::Replay if asked.method == "GET" && head.word(1) == "200" => {
+                recorder = self.replay.record(asked, &head);
+            }
+            _ => {}
+        }
+        if zipped {
+            head.remove("content-length");
+            head.set("Content-Encoding", "gzip");
+        }
+        let old = begun == Fault::Http10;
+        let chunked = !old && (zipped || matches!(framing, Framing::Chunked | Framing::Close));
+        if old {
+            head.remove("transfer-encoding");
+            head.first = head.first.replace("HTTP/1.1", "HTTP/1.0");
+        } else if chunked {
+            head.first = head.first.replace("HTTP/1.0", "HTTP/1.1");
+            head.set("Transfer-Encoding", "chunked");
+        }
         if once {
             head.set("Connection", "close");
         }
-        if chunked {
-            head.set("Transfer-Encoding", "chunked");
-        }
         client.writer.write_all(&head.encode()).await?;
 
-        let mut held = Held::default();
+        let genuine =
+            exchange.wants_stream && head.get("content-type") == Some("text/event-stream");
+        let mut outflow = Outflow::new(zipped);
         let mut ended = framing == Framing::None;
-        let (mut last_byte, mut next_tick) = (Instant::now(), None);
-        let mut budget_since = Instant::now();
+        let mut last_byte = Instant::now();
         loop {
-            let fault = client.mode.borrow_and_update().fault_for(path);
-            let (holed, hole_begins) = (client.holed(), client.hole_begins());
-            let now = Instant::now();
+            let fault = client.mode.borrow_and_update().fault_for(asked);
+            let (holed, hole_begins, ends) = (client.holed(), client.hole_begins(), client.ends());
             let mut wake = None;
-            let mut out = Vec::new();
             if !holed {
-                match fault {
-                    Fault::Mute if !ended => {}
-                    Fault::Tick(every) if !ended => {
-                        let tick = *next_tick.get_or_insert(now + every);
-                        if now >= tick {
-                            next_tick = Some(now + every);
-                            out = held.take_all();
-                        }
-                        wake = next_tick;
-                    }
-                    Fault::Thresh(size) if !ended => out = held.take(held.len / size * size),
-                    Fault::Behind if !ended => out = held.take_but_last(),
-                    Fault::Slow(rate) => {
-                        let due = (now - budget_since).as_secs_f64() * rate as f64;
-                        let piece = SLOW_PIECE.min(rate);
-                        if held.len == 0 {
-                            budget_since = now;
-                        } else if due >= piece as f64 {
-                            out = held.take(piece);
-                            budget_since = now;
-                            wake = Some(now);
-                        } else {
-                            wake = Some(
-                                budget_since + Duration::from_secs_f64(piece as f64 / rate as f64),
-                            );
-                        }
-                    }
-                    _ => out = held.take_all(),
-                }
-                if !out.is_empty() {
-                    let bytes = if chunked { chunk(&out) } else { out };
+                let out;
+                (out, wake) = outflow.release(fault, ended, genuine)?;
+                for bytes in Outflow::frame(&out, fault, chunked) {
                     client.writer.write_all(&bytes).await?;
                 }
-                if ended && held.len == 0 {
+                if ended && outflow.len() == 0 {
                     if chunked {
                         client.writer.write_all(&chunk(b"")).await?;
                     }
                     return Ok(!once);
                 }
+                let now = Instant::now();
                 match fault {
-                    Fault::Cut(age) if now >= started + age => {
+                    Fault::Cut(age) if now >= *started + age => {
                         if chunked {
                             client.writer.write_all(&chunk(b"")).await?;
                         }
                         return Ok(false);
                     }
                     Fault::Idle(age) if now >= last_byte + age => return Ok(false),
-                    Fault::Rst(age) if now >= started + age => return Err(End::Reset),
-                    Fault::Cut(age) | Fault::Rst(age) => wake = Some(started + age),
+                    Fault::Rst(age) if now >= *started + age => return Err(End::Reset),
+                    Fault::Cut(age) | Fault::Rst(age) => wake = Some(*started + age),
                     Fault::Idle(age) => wake = Some(last_byte + age),
                     _ => {}
                 }
             }
             tokio::select! {
-                part = from.body(&mut framing), if !ended && !holed && held.len < READ_AHEAD => match part {
+                part = from.body(&mut framing), if !ended && !holed && outflow.len() < READ_AHEAD => match part {
                     Ok(Some(bytes)) => {
                         last_byte = Instant::now();
-                        held.push(bytes);
+                        if let Some(key) = &recorder {
+                            self.replay.append(key, &bytes);
+                        }
+                        outflow.push(bytes);
                         ended = framing == Framing::None;
                     }
                     Ok(None) => ended = true,
@@ -319,113 +365,46 @@ impl Proxy {
                 }
                 () = until(wake) => {}
                 () = until(hole_begins) => {}
-                _ = client.mode.changed() => self.switched(client)?,
+                () = until(ends) => return Err(End::Close),
+                _ = client.mode.changed() => switched(client)?,
             }
         }
     }
+}
 
-    /// Some modes end what runs when they begin.
-    fn switched(&self, client: &Client) -> Result<(), End> {
-        match client.mode.borrow().fault {
-            Fault::Refuse => Err(End::Reset),
-            Fault::Portal => Err(End::Close),
-            _ => Ok(()),
-        }
+/// Some modes end what runs when they begin.
+fn switched(client: &Client) -> Result<(), End> {
+    match client.of_connections() {
+        Fault::Refuse => Err(End::Reset),
+        Fault::Portal(_) => Err(End::Close),
+        _ => Ok(()),
     }
 }
 
-/// The client's side of a connection.
-struct Client {
-    reader: Reader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-    since: Instant,
-    mode: watch::Receiver<Mode>,
-}
-
-impl Client {
-    /// Waits for a request. A hole hears none until the mode changes.
-    async fn next_request(&mut self) -> Result<Option<Head>, End> {
-        loop {
-            if self.mode.borrow_and_update().fault == Fault::Refuse {
-                return Err(End::Reset);
-            }
-            let (holed, begins) = (self.holed(), self.hole_begins());
-            tokio::select! {
-                head = self.reader.head(), if !holed => return Ok(head?),
-                () = until(begins) => {}
-                _ = self.mode.changed() => {}
+fn strip_request(request: &mut Head, fields: Fields) {
+    match fields {
+        Fields::Hints => {
+            for name in ["last-event-id", "if-none-match", "accept", "cache-control", "pragma"] {
+                request.remove(name);
             }
         }
-    }
-
-    fn holed(&self) -> bool {
-        matches!(self.mode.borrow().fault, Fault::Hole(age) if self.since.elapsed() >= age)
-    }
-
-    /// When this connection will become a hole, if it will and is none yet.
-    fn hole_begins(&self) -> Option<Instant> {
-        match self.mode.borrow().fault {
-            Fault::Hole(age) if self.since.elapsed() < age => Some(self.since + age),
-            _ => None,
-        }
-    }
-
-    async fn sign_in(&mut self) -> io::Result<()> {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            SIGN_IN.len()
-        );
-        self.writer.write_all(head.as_bytes()).await?;
-        self.writer.write_all(SIGN_IN.as_bytes()).await
-    }
-
-    async fn plain(&mut self, status: &str, text: &str) -> io::Result<()> {
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-            text.len()
-        );
-        self.writer.write_all(answer.as_bytes()).await
+        Fields::Cookies => request.remove("cookie"),
     }
 }
 
-/// Bytes that wait for the mode to let them go, burst by burst.
-#[derive(Default)]
-struct Held {
-    bursts: VecDeque<Vec<u8>>,
-    len: usize,
-}
-
-impl Held {
-    fn push(&mut self, bytes: Vec<u8>) {
-        self.len += bytes.len();
-        self.bursts.push_back(bytes);
-    }
-
-    fn take_all(&mut self) -> Vec<u8> {
-        self.take(self.len)
-    }
-
-    fn take_but_last(&mut self) -> Vec<u8> {
-        self.take(self.len - self.bursts.back().map_or(0, Vec::len))
-    }
-
-    fn take(&mut self, mut count: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(count);
-        while count > 0 {
-            let Some(mut burst) = self.bursts.pop_front() else { break };
-            if burst.len() > count {
-                let rest = burst.split_off(count);
-                self.bursts.push_front(rest);
+fn strip_response(head: &mut Head, fields: Fields) {
+    match fields {
+        Fields::Hints => {
+            for name in ["cache-control", "x-accel-buffering", "incremental", "etag"] {
+                head.remove(name);
             }
-            count -= burst.len();
-            self.len -= burst.len();
-            out.extend(burst);
         }
-        out
+        Fields::Cookies => head.remove("set-cookie"),
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits for a time, or for ever.
+pub async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,

@@ -65,17 +65,38 @@ impl Origin {
     }
 }
 
-/// A proxy in a runtime of its own, and a client that reads what comes.
+/// A server and a proxy before it.
 struct Stage {
     origin: Origin,
-    mode: watch::Sender<Mode>,
-    address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
+    front: Front,
 }
 
 impl Stage {
     fn new(mode: &str, framing: &'static str) -> Self {
         let origin = Origin::start(framing);
+        let front = Front::new(origin.address, mode);
+        Self { origin, front }
+    }
+
+    fn switch(&self, mode: &str) {
+        self.front.switch(mode);
+    }
+
+    fn get(&self, path: &str) -> Client {
+        self.front.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    }
+}
+
+/// A proxy in a runtime of its own.
+pub struct Front {
+    mode: watch::Sender<Mode>,
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Front {
+    /// Before a server.
+    pub fn new(target: SocketAddr, mode: &str) -> Self {
         let (set, mode) = watch::channel(mode.parse().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -84,29 +105,33 @@ impl Stage {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(Proxy::new(origin.address.to_string(), mode).serve(listener));
-        Self { origin, mode: set, address, _runtime: runtime }
+        runtime.spawn(Proxy::new(target.to_string(), mode).serve(listener));
+        Self { mode: set, address, _runtime: runtime }
     }
 
-    fn switch(&self, mode: &str) {
+    /// Another mode from now on.
+    pub fn switch(&self, mode: &str) {
         self.mode.send_replace(mode.parse().unwrap());
     }
 
-    fn get(&self, path: &str) -> Client {
+    /// Sends a request as it stands.
+    pub fn ask(&self, request: &str) -> Client {
         let mut stream = StdStream::connect(self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         Client { stream, seen: String::new() }
     }
 }
 
-struct Client {
+/// What a client has seen of its answer.
+pub struct Client {
     stream: StdStream,
-    seen: String,
+    /// As text.
+    pub seen: String,
 }
 
 impl Client {
     /// Reads until `text` has come, at most 5 s; false at an end or a reset before it.
-    fn sees(&mut self, text: &str) -> bool {
+    pub fn sees(&mut self, text: &str) -> bool {
         self.within(text, Duration::from_secs(5)) == Outcome::Seen
     }
 
@@ -115,7 +140,8 @@ impl Client {
         self.within(text, Duration::from_millis(300)) == Outcome::Silence
     }
 
-    fn ends(&mut self) -> Outcome {
+    /// How the answer ends, within 5 s.
+    pub fn ends(&mut self) -> Outcome {
         self.within("\u{0}", Duration::from_secs(5))
     }
 
@@ -141,11 +167,16 @@ impl Client {
     }
 }
 
+/// How reading went.
 #[derive(Debug, PartialEq)]
-enum Outcome {
+pub enum Outcome {
+    /// The text has come.
     Seen,
+    /// Nothing more came in time.
     Silence,
+    /// The connection was closed.
     Closed,
+    /// The connection was reset.
     Reset,
 }
 
@@ -302,13 +333,77 @@ fn refuse_leaves_no_listener_and_ends_with_the_fault() {
     // The connections and the listener end each by themselves, in either order.
     let refused = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
-        StdStream::connect(stage.address).is_err()
+        StdStream::connect(stage.front.address).is_err()
     });
     assert!(refused);
     stage.switch("off");
     let again = (0..100).find_map(|_| {
         std::thread::sleep(Duration::from_millis(20));
-        StdStream::connect(stage.address).ok()
+        StdStream::connect(stage.front.address).ok()
     });
     assert!(again.is_some());
+}
+
+#[test]
+fn chop_cuts_at_once_into_small_chunks_wherever_that_is() {
+    let stage = Stage::new("chop 2", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("a€b");
+    // Three bytes of the sign of the euro, cut in two: the wire is no UTF-8 any more.
+    assert!(client.sees("2\r\na\u{fffd}\r\n2\r\n\u{fffd}") || client.seen.contains("1\r\nb"));
+}
+
+#[test]
+fn gzip_holds_a_stream_back_and_lets_go_with_the_fault() {
+    let stage = Stage::new("gzip", CHUNKED);
+    let mut client = stage
+        .front
+        .ask(&format!("GET {LIVE} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"));
+    stage.origin.say("one");
+    assert!(client.sees("Content-Encoding: gzip\r\n"));
+    // The head of the format is ten bytes and may leave. Compressed text cannot be looked for.
+    assert!(client.never_sees("nothing"));
+    let before = client.seen.len();
+    stage.origin.say("two");
+    assert!(client.never_sees("nothing"));
+    assert_eq!(client.seen.len(), before);
+    stage.switch("off");
+    stage.origin.say("three");
+    assert!(client.never_sees("nothing"));
+    assert!(client.seen.len() > before);
+}
+
+#[test]
+fn typed_lets_only_streams_through_that_are_asked_for_as_such() {
+    let stage = Stage::new("typed", CHUNKED);
+    let mut client = stage
+        .front
+        .ask(&format!("GET {LIVE} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"));
+    stage.origin.say("one");
+    assert!(client.sees("one"));
+    stage.origin.say("end");
+    assert!(client.sees("0\r\n\r\n"));
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.never_sees("one"));
+    stage.origin.say("end");
+    assert!(client.sees("one"));
+}
+
+#[test]
+fn age_ends_a_connection_in_the_middle_of_whatever_it_carries() {
+    let stage = Stage::new("age 0.3", CHUNKED);
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert_eq!(client.ends(), Outcome::Closed);
+    assert!(client.seen.contains("one") && !client.seen.contains("0\r\n\r\n"));
+}
+
+#[test]
+fn two_rules_each_touch_their_own() {
+    let stage = Stage::new("mute stream, block poll", CHUNKED);
+    assert!(stage.get("/_live/events?mode=poll").sees("403 Changed"));
+    let mut client = stage.get(LIVE);
+    stage.origin.say("one");
+    assert!(client.sees("event-stream") && client.never_sees("one"));
 }

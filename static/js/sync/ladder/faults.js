@@ -107,7 +107,13 @@ export function takeBeat(ladder, ok, head) {
     else goOffline(ladder);
     return;
   }
-  if (ladder.doubting && !settleDoubt(ladder) && !ok && ladder.mode === STREAM) return goOffline(ladder);
+  if (ladder.doubting && !ok && ladder.mode === STREAM && ladder.bytesAt <= ladder.doubtAt) {
+    // Some networks let nothing pass but GET: before all is given up, the same is asked by one.
+    ladder.timers.set("check", ladder.now + ladder.timing.beatTimeout + 500);
+    pollNow(ladder);
+    return;
+  }
+  if (ladder.doubting) settleDoubt(ladder);
   if (!ok) return;
   if (ladder.mode === OFFLINE) {
     // A refusal is an answer, but no reason to try sooner.

@@ -6,7 +6,7 @@
 
 import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js";
 import { scheduleShadow } from "./around.js";
-import { cached, check, clearAhead, doubt, lowerForCuts, takeAdvice } from "./faults.js";
+import { cached, check, clearAhead, doubt, lowerForCuts, settleDoubt, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
 import { candidates } from "./streams.js";
 
@@ -62,6 +62,7 @@ export function pollOk(ladder, input) {
     case CONNECTING:
       return hedgeOk(ladder, input);
     case STREAM:
+      if (ladder.doubting) settleDoubt(ladder);
       if (ladder.verifying) overtake(ladder, input.fresh > 0, askedAt);
       if (input.more) pollNow(ladder);
       break;
@@ -150,6 +151,7 @@ export function pollFailed(ladder, input) {
       ladder.timers.set("hedge", ladder.now + ladder.timing.hedgeEvery);
       break;
     case STREAM:
+      if (ladder.doubting && !settleDoubt(ladder)) return goOffline(ladder);
       if (ladder.verifying) {
         const { aheadTarget } = ladder;
         clearAhead(ladder);
@@ -204,7 +206,7 @@ export function requestHold(ladder) {
   const waitMs = Math.min(ladder.rungOk ? long : ladder.timing.holdProof, ladder.learnedWait ?? ladder.timing.hold);
   const timeoutMs = waitMs + (ladder.rungOk ? ladder.timing.holdSlack : ladder.timing.holdProofSlack);
   const id = (ladder.ids += 1);
-  ladder.held = { id, at: ladder.now, waitMs };
+  ladder.held = { id, at: ladder.now, waitMs, cursor: ladder.cursor };
   ladder.out.push({ do: "hold", id, waitMs, timeoutMs, post: ladder.post });
 }
 
@@ -219,7 +221,7 @@ export function holdSoon(ladder) {
  */
 export function holdOk(ladder, input) {
   if (ladder.held?.id !== input.id) return;
-  const { at, waitMs } = ladder.held;
+  const { at, waitMs, cursor } = ladder.held;
   ladder.held = null;
   heard(ladder);
   if (ladder.rungOk) ladder.holdFirst = false;
@@ -230,7 +232,9 @@ export function holdOk(ladder, input) {
   if (ladder.mode !== HOLD) return;
   takeAdvice(ladder, input.advice);
   if (input.advice?.mode === "poll") return lower(ladder, "poll", "advice", { why: input.advice.why });
-  const instant = input.fresh === 0 && !input.more && waitMs > ladder.timing.holdInstant && ladder.now - at < ladder.timing.holdInstant;
+  // What it brings may have come quicker with the answer to a save or by a shadow stream: then it was held as it should be.
+  const idle = input.fresh === 0 && !input.more && ladder.cursor === cursor;
+  const instant = idle && waitMs > ladder.timing.holdInstant && ladder.now - at < ladder.timing.holdInstant;
   ladder.instants = instant ? ladder.instants + 1 : 0;
   if (ladder.instants >= 3) return lower(ladder, "poll", "short", { ageMs: ladder.now - at });
   if (instant) holdSoon(ladder);
