@@ -37,12 +37,16 @@ import { Reader } from './reader.mjs'
 const SECOND = 1000
 
 const standstills = monitorEventLoopDelay({ resolution: 20 })
-standstills.enable()
+/** What happened before is nobody's: modules were loaded. */
+export function watchStandstills() {
+  standstills.enable()
+  standstills.reset()
+}
 /**
  * What a busy machine may add to a bound: this process stands for all of its pages at once, and each of them puts its
  * deadlines off when it finds that it stood still.
  */
-export const stoodStill = () => Math.round(500 + (3 * standstills.max) / 1e6)
+export const stoodStill = () => Math.round(500 + Math.min(3000, (3 * standstills.max) / 1e6))
 
 /** The clock moves on when nothing happens; there is no event to wait for. @param {number} ms */
 const pass = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

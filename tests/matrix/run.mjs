@@ -16,7 +16,7 @@ import { long as longAsked, root } from '../browser/harness/processes.mjs'
 import { startFaultProxy, startServer } from '../browser/harness/server.mjs'
 import { introduction, proxiesIntroduction } from './introduction.mjs'
 import { installed, proxies } from './proxies.mjs'
-import { playRow, stoodStill } from './row.mjs'
+import { playRow, stoodStill, watchStandstills } from './row.mjs'
 import { absent, faults } from './rows.mjs'
 import { failure, markdown, plain } from './table.mjs'
 
@@ -65,6 +65,7 @@ const rows = chosen().filter((row) => {
 })
 const begun = Date.now()
 const server = await startServer()
+watchStandstills()
 /** @type {Cell[]} */
 const cells = []
 // The longest first, so that none is left alone at the end.
