@@ -86,6 +86,8 @@ export class FakeServer {
   }
 
   async answer(request, signal) {
+    // Nothing passes for a while, and then all that waited does.
+    await this.fault.frozen;
     const { fault } = this;
     if (fault.down) throw new TypeError("network");
     if (fault.blackhole) return new Promise(() => {});
