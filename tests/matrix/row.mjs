@@ -137,7 +137,7 @@ export async function playRow(row, { server, network, seed, long, say }) {
     // The fault ends.
     if (row.fault) await fault('off')
     if (row.again) editor.session.retryNow()
-    const backWithin = (row.running ? RECONNECT : (long ? shadow((scene.endAt - scene.faultAt) / SECOND) : 6) + HEARTBEAT + 4) + (row.backSlack ?? 0)
+    const backWithin = (row.states ? RECONNECT : (long ? shadow((scene.endAt - scene.faultAt) / SECOND) : 6) + HEARTBEAT + 4) + (row.backSlack ?? 0)
     if (row.fault) await untilOr(backWithin * SECOND * slowness, () => behind.every((tab) => tab.says() === 'live/stream'))
     const backAt = behind.map((tab) => (row.fault ? lastSaid(tab, 'live/stream', scene.endAt) : null))
     await pass(2 * SECOND)
