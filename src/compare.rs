@@ -29,6 +29,7 @@ mod args;
 mod chart;
 mod http;
 mod machine;
+mod markdown;
 mod measure;
 mod output;
 mod plan;
@@ -39,6 +40,7 @@ mod report;
 mod results;
 mod schedule;
 mod server;
+mod socket;
 mod stats;
 mod table;
 mod words;
@@ -56,7 +58,7 @@ use self::plan::{Job, Plan};
 use self::progress::Progress;
 use self::results::Results;
 use self::schedule::Queue;
-use crate::door::socket;
+use crate::door::socket::raise_file_limit;
 
 /// Time for whatever still runs when all has been written.
 const LAST_TASKS: Duration = Duration::from_secs(2);
@@ -69,7 +71,7 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 /// reached, no run that succeeded, a report that cannot be written.
 pub fn run(args: Args) -> Result<(), String> {
     let plan = args.plan()?;
-    socket::raise_file_limit();
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("halley-compare")

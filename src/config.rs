@@ -46,12 +46,24 @@ pub struct Settings {
     pub streams_per_address: usize,
     /// Live streams in all, at a few KB of memory each. 0: none. 10000.
     pub streams_total: usize,
+    /// Live streams opened within any second, so that everybody can come back at once after a
+    /// restart; more wait, up to a second, or are told when to return. 0: no limit. 1000.
+    pub admissions_per_second: usize,
     /// Open connections in all, 1 to 1000000; one more is answered with 503. 20000.
     pub connections_total: usize,
     /// Open connections of one address, at least 1; loopback and `trusted_proxy` are exempt. 1000.
     pub connections_per_address: usize,
-    /// Seconds within which the head of a request must have arrived, 1 to 600. 10.
+    /// Seconds within which the head of a request must have arrived, and within which the
+    /// handshake of TLS must be done, 1 to 600. 10.
     pub head_secs: u64,
+    /// File with the chain of certificates (PEM), the server's own first. With it and `tls_key`
+    /// the port speaks TLS only. Both are watched: new ones are taken over without a restart.
+    pub tls_certs: Option<PathBuf>,
+    /// File with the private key (PEM) that belongs to `tls_certs`.
+    pub tls_key: Option<PathBuf>,
+    /// Requests that one HTTP/2 connection may have under way, 1 to 10000; live streams are
+    /// among them. HTTP/2 comes with TLS. 100.
+    pub http2_streams: u32,
     /// Writes are refused (507) while the disk has less free space than this. 0: never. 256 MiB.
     pub free_floor_bytes: ByteUnit,
     /// Page cache of the embedded database, at least 1 MiB. 16 MiB.
@@ -88,9 +100,13 @@ impl Default for Settings {
             streams_per_browser: caps.per_browser,
             streams_per_address: caps.per_address,
             streams_total: caps.total,
+            admissions_per_second: caps.per_second,
             connections_total: door.connections_total,
             connections_per_address: door.connections_per_address,
             head_secs: door.head.as_secs(),
+            tls_certs: None,
+            tls_key: None,
+            http2_streams: door.http2_streams,
             free_floor_bytes: store.free_floor_bytes.bytes(),
             cache_bytes: store.cache_bytes.bytes(),
             segment_bytes: store.segment_bytes.bytes(),
@@ -186,8 +202,8 @@ impl Config {
         if rocket.find_value("tls").is_ok() {
             // It would be passed over, and what was meant to be secret sent in the clear.
             problems.push(
-                "This program does not do TLS: remove the setting tls, and put a proxy with TLS \
-                 in front."
+                "The setting tls is Rocket's and is not read: set tls_certs and tls_key under \
+                 [default.halley], or put a proxy with TLS in front."
                     .to_owned(),
             );
         }
@@ -219,10 +235,17 @@ impl Config {
         Duration::from_secs(self.body_secs)
     }
 
-    /// True when browsers reach this wiki over TLS.
+    /// True when browsers reach this wiki over TLS, be it ours or a proxy's.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.public_origin.as_deref().is_some_and(|origin| origin.starts_with("https://"))
+        self.tls_files().is_some()
+            || self.public_origin.as_deref().is_some_and(|origin| origin.starts_with("https://"))
+    }
+
+    /// Certificates and key for TLS on the public port.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        Some((self.tls_certs.as_deref()?, self.tls_key.as_deref()?))
     }
 
     /// Threads that serve requests.
@@ -250,6 +273,7 @@ impl Config {
                 per_browser: self.streams_per_browser,
                 per_address: self.streams_per_address,
                 total: self.streams_total,
+                per_second: self.admissions_per_second,
             },
             labs: Some((self.data.clone(), self.store())),
         }
@@ -265,6 +289,7 @@ impl Config {
             head: Duration::from_secs(self.head_secs),
             // A handler has its own limit, and says more when it is reached.
             body: self.body_timeout() + Duration::from_secs(5),
+            http2_streams: self.http2_streams,
             ..Limits::default()
         }
     }
@@ -329,12 +354,26 @@ impl Settings {
             "The setting head_secs must be between 1 and 600.",
         );
         check(
+            self.tls_certs.is_some() == self.tls_key.is_some(),
+            "The settings tls_certs and tls_key belong together: set both or none.",
+        );
+        check(
+            (1..=10_000).contains(&self.http2_streams),
+            "The setting http2_streams must be between 1 and 10000.",
+        );
+        check(
             self.overrides.as_ref().is_none_or(|dir| dir.is_dir()),
             "The setting overrides must name a directory that is there.",
         );
         check(self.grace_secs <= 2, "The setting grace_secs must be 0, 1 or 2.");
         if let Some(origin) = &self.public_origin {
             match canonical_origin(origin) {
+                Some(canonical) if self.tls_certs.is_some() && canonical.starts_with("http:") => {
+                    problems.push(
+                        "The setting public_origin must begin with https:// when tls_certs is set."
+                            .to_owned(),
+                    );
+                }
                 Some(canonical) => self.public_origin = Some(canonical),
                 None => problems.push(format!(
                     "The setting public_origin must look like https://wiki.example.org, \
@@ -384,6 +423,25 @@ mod tests {
         assert_eq!(canonical_origin("http://[::1]:8000"), Some("http://[::1]:8000".into()));
         for bad in ["wiki.example.org", "ftp://x", "https://", "https://a/b", "https://a b"] {
             assert_eq!(canonical_origin(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn tls_needs_both_of_its_files_and_makes_https() {
+        let pair = Settings {
+            tls_certs: Some("certs.pem".into()),
+            tls_key: Some("key.pem".into()),
+            ..Settings::default()
+        };
+        let config = Config::from_settings(pair.clone()).expect("good");
+        assert!(config.is_https() && config.tls_files().is_some());
+        assert!(!Config::from_settings(Settings::default()).expect("good").is_https());
+        let half = Settings { tls_key: None, ..pair.clone() };
+        let plain = Settings { public_origin: Some("http://wiki.test".into()), ..pair.clone() };
+        let none = Settings { http2_streams: 0, ..pair };
+        for (settings, named) in [(half, "both or none"), (plain, "https://"), (none, "http2")] {
+            let error = Config::from_settings(settings).unwrap_err().to_string();
+            assert!(error.contains(named) && error.lines().count() == 1, "{error}");
         }
     }
 

@@ -7,24 +7,31 @@
 //!
 //! - [`socket`]: the listening socket and what the kernel is told about connections.
 //! - `caps`: how many connections, for whom.
-//! - `connection`: one connection, its time limits, and the hand-over of a socket to a stream.
+//! - [`tls`]: handshakes, and certificates that change while the server runs. What follows asks
+//!   only for `AsyncRead` and `AsyncWrite`.
+//! - `connection`: one HTTP/1.1 connection, its time limits, and the hand-over of a socket to a
+//!   stream.
+//! - `http2`: one HTTP/2 connection, and what one client may hold on it.
 //! - `stream`: a streamed answer, written to the socket by the task that owns it.
-//! - `head`: what a request must be like, and which headers end at each hop.
+//! - `head` and `scan`: what a request must be like, as it was understood and as it was written;
+//!   which headers end at each hop.
 //! - `relay` and `upstream`: the way to the inner server and back.
-//!
-//! TLS would wrap the accepted socket in [`Door::run`]; all that follows asks only for
-//! `AsyncRead` and `AsyncWrite`.
+//! - `linger`: how a connection ends whose client is still sending.
 
 mod body;
 mod caps;
 mod connection;
 mod head;
+mod http2;
+mod linger;
 mod relay;
+mod scan;
 mod secret;
 pub mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod upstream;
 
 pub use body::Body;
@@ -34,8 +41,8 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -46,6 +53,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use caps::Caps;
+use tls::Tls;
 use upstream::Pool;
 
 /// Pause after an error of accepting, which mostly means that there are too many open files.
@@ -63,7 +71,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Addresses without a limit of their own: proxies, from where everybody comes.
     pub exempt: Vec<IpAddr>,
-    /// From the first byte of a head (or from the beginning of a connection) to its last.
+    /// From the first byte of a head (or from the beginning of a connection) to its last; also
+    /// for the handshake of TLS.
     pub head: Duration,
     /// Silence between two requests.
     pub idle: Duration,
@@ -71,6 +80,8 @@ pub struct Limits {
     pub body: Duration,
     /// From a whole request to the head of the inner server's answer.
     pub answer: Duration,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub http2_streams: u32,
 }
 
 impl Default for Limits {
@@ -83,12 +94,23 @@ impl Default for Limits {
             idle: Duration::from_secs(75),
             body: Duration::from_secs(35),
             answer: Duration::from_secs(60),
+            http2_streams: 100,
         }
     }
 }
 
+/// Writes what a stream has to its socket, as its task would when woken by this waker.
+pub type Run = Weak<dyn Fn(&Waker) + Send + Sync>;
+
 /// Where frames of a stream come from. Dropped as soon as its reader has gone.
 pub trait Frames: Send {
+    /// Called once, before the first frame. A source that has news for thousands of streams may
+    /// run these one after the other, which saves waking and queueing as many tasks. The waker is
+    /// the one that the last [`Frames::poll_frame`] was given.
+    fn attach(&mut self, run: Run) {
+        let _ = run;
+    }
+
     /// The next bytes to write; `None` when the stream is over in order.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>>;
 }
@@ -117,6 +139,8 @@ pub struct Plan {
     pub secret: Secret,
     /// Asked first.
     pub hook: Option<Box<Hook>>,
+    /// With it the port speaks TLS only, and HTTP/2 to those who can.
+    pub tls: Option<Tls>,
 }
 
 /// What all connections share.
@@ -154,7 +178,9 @@ impl Door {
     /// Serves until `stop`. Then nothing more is accepted, idle connections are closed, and
     /// requests that run have `grace` to end.
     pub async fn run(self, plan: Plan, stop: impl Future<Output = ()>, grace: Duration) {
-        let Plan { limits, inner, secret, hook } = plan;
+        let Plan { limits, inner, secret, hook, tls } = plan;
+        let tls = tls.map(Arc::new);
+        let watching = tls.as_ref().map(|tls| tokio::spawn(Arc::clone(tls).watch()));
         let (close, closing) = watch::channel(false);
         let caps = Caps::new(&limits);
         let pool = Pool::new(inner);
@@ -170,11 +196,13 @@ impl Door {
                 Ok((socket, peer)) => {
                     // Only delays small writes when it fails.
                     let _ = socket.set_nodelay(true);
-                    match caps.admit(peer.ip()) {
-                        Ok(permit) => {
-                            connection::spawn(Arc::clone(&shared), socket, peer, permit);
-                        }
-                        Err(full) => full.refuse(&socket),
+                    let shared = Arc::clone(&shared);
+                    match (caps.admit(peer.ip()), &tls) {
+                        (Ok(permit), None) => connection::spawn(shared, socket, peer, permit),
+                        (Ok(permit), Some(tls)) => tls::spawn(shared, socket, peer, permit, tls),
+                        (Err(full), None) => full.refuse(&socket),
+                        // Before a handshake nothing can be said.
+                        (Err(_), Some(_)) => {}
                     }
                 }
                 Err(e) => {
@@ -187,6 +215,9 @@ impl Door {
             }
         }
         drop(self.listener);
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         let _ = close.send(true);
         let _ = tokio::time::timeout(grace, caps.empty()).await;
     }

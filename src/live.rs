@@ -28,6 +28,9 @@
 //! "advice"}`; an unchanged poll with `If-None-Match` is a 304. `POST` of the
 //! same is for networks whose caches lie. Over a cap ([`caps`]) a stream is not opened and a
 //! request not held: the answer is JSON at once, with `"advice":{"mode":"poll","why"}`.
+//! When many streams are opened at once, each waits its turn ([`admission`]): `hello` comes up to
+//! a second late, or instead of it `bye` with `"why":"busy"`. After any `bye` a client returns at
+//! a time that it draws from 0 to `after_ms`.
 //!
 //! **Interval cover** every delivery says `(from, to]` and each event in it its own position,
 //! `"seq"`. A client that is within the interval applies the events after its own cursor, drops
@@ -62,6 +65,7 @@
 //! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
 //! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
 
+pub mod admission;
 pub mod batch;
 pub mod caps;
 pub mod cursor;
@@ -510,6 +514,7 @@ impl Live {
 
     /// Tells every stream and held request to end. For good.
     pub fn drain(&self) {
+        self.inner.streams.begin_drain();
         self.hub().drain();
     }
 

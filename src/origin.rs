@@ -37,6 +37,8 @@ struct Signs<'a> {
     host: Option<&'a str>,
     cookie: bool,
     public: Option<&'a str>,
+    /// This program does TLS itself, so that no page of ours has come another way.
+    tls: bool,
 }
 
 /// True when a page of another site had the browser send this. A link that was followed here is
@@ -48,14 +50,15 @@ pub(crate) fn is_foreign(request: &Request<'_>) -> bool {
 
 impl<'a> Signs<'a> {
     fn of(request: &'a Request<'_>) -> Self {
-        let public = request.rocket().state::<Config>().and_then(|c| c.public_origin.as_deref());
+        let config = request.rocket().state::<Config>();
         let headers = request.headers();
         Self {
             sites: headers.get("Sec-Fetch-Site").collect(),
             origins: headers.get("Origin").collect(),
             host: headers.get_one("Host"),
             cookie: headers.contains("Cookie"),
-            public,
+            public: config.and_then(|config| config.public_origin.as_deref()),
+            tls: config.is_some_and(|config| config.tls_files().is_some()),
         }
     }
 
@@ -84,7 +87,7 @@ impl<'a> Signs<'a> {
         if self.public.is_some() && !is_plain_address(host) {
             return false;
         }
-        matches!(scheme, "http" | "https")
+        (scheme == "https" || scheme == "http" && !self.tls)
             && without_default_port(scheme, authority)
                 .eq_ignore_ascii_case(without_default_port(scheme, host))
     }
@@ -172,6 +175,7 @@ mod tests {
             host: Some("wiki.test:8000"),
             cookie: case.cookie,
             public: case.public,
+            tls: false,
         };
         let Case { site, origin, cookie, public, expected } = case;
         assert_eq!(signs.are_ours(), *expected, "{site:?} {origin:?} {cookie} {public:?}");
@@ -235,6 +239,7 @@ mod tests {
             host: Some("127.0.0.1:8000"),
             cookie: true,
             public,
+            tls: false,
         };
         assert!(by_address.are_ours());
     }
@@ -247,8 +252,29 @@ mod tests {
             host: None,
             cookie: false,
             public: None,
+            tls: false,
         };
         assert!(!signs.are_ours());
+    }
+
+    #[test]
+    fn with_tls_of_our_own_no_page_of_ours_is_plain_http() {
+        for (origin, expected) in [
+            ("https://wiki.test:8000", true),
+            ("https://WIKI.test:8000", true),
+            ("http://wiki.test:8000", false),
+            ("https://wiki.test", false),
+        ] {
+            let signs = Signs {
+                sites: vec![],
+                origins: vec![origin],
+                host: Some("wiki.test:8000"),
+                cookie: true,
+                public: None,
+                tls: true,
+            };
+            assert_eq!(signs.are_ours(), expected, "{origin}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::door::tls::{Tls, TlsError};
 use crate::door::{Door, PEER_HEADER, Plan, Secret};
 use crate::error::{self, Error, Kind};
 use crate::identity::SigningKey;
@@ -24,6 +25,9 @@ pub enum ServeError {
     /// The public port cannot be had.
     #[error("cannot listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
+    /// The settings `tls_certs` and `tls_key` name what cannot be used.
+    #[error("TLS is not possible. {0}")]
+    Tls(#[from] TlsError),
     /// The log has said why.
     #[error("could not start; the log says why")]
     Refused,
@@ -40,6 +44,7 @@ pub enum ServeError {
 /// # Errors
 /// When it cannot begin.
 pub async fn run(config: Config, live: Live) -> Result<(), ServeError> {
+    let tls = config.tls_files().map(|(certs, key)| Tls::load(certs, key)).transpose()?;
     let wanted = SocketAddr::new(config.address(), config.port.unwrap_or_default());
     let bad_port = |e| ServeError::Bind(wanted, e);
     let door = Door::bind(wanted).map_err(bad_port)?;
@@ -65,13 +70,15 @@ pub async fn run(config: Config, live: Live) -> Result<(), ServeError> {
         ended = &mut rocket => return outcome(ended),
     };
 
-    println!("listening on http://{address}");
-    log::info!("listening on http://{address}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
+    log::info!("listening on {scheme}://{address}");
     let plan = Plan {
         limits: config.door(),
         inner,
         secret,
         hook: Some(routes::live_hook(config, live.clone(), key, random)),
+        tls,
     };
     let mut early = None;
     let stop = async {

@@ -180,6 +180,9 @@ pub struct Health {
     pub recovered: Option<String>,
     /// Bytes of journal on disk.
     pub journal_bytes: u64,
+    /// How often a page's log or snapshot was read since the start: in proportion to the pages
+    /// that are opened, never to the people who open them.
+    pub history_reads: u64,
 }
 
 /// How large things are.
@@ -378,6 +381,7 @@ impl Store {
     ) -> Result<Vec<(Revision, LogEntry)>, StoreError> {
         let shared = &self.inner.shared;
         let kv = shared.kv()?;
+        shared.history_reads.fetch_add(1, Ordering::Relaxed);
         shared.seen(pages::read(&kv, &shared.pages, page.0, after.0, limit_bytes))
     }
 
@@ -430,6 +434,7 @@ impl Store {
         at_most: Revision,
     ) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
         let shared = &self.inner.shared;
+        shared.history_reads.fetch_add(1, Ordering::Relaxed);
         shared.seen(snapshot::find(&*shared.kv()?, page.0, at_most.0))
     }
 

@@ -38,13 +38,23 @@ fn csv(path: &Path) -> Vec<HashMap<String, String>> {
     lines.map(|line| names.iter().cloned().zip(line).collect()).collect()
 }
 
-/// Names of what is left of the directories of servers.
+/// What is left of servers: their directories, and the processes in them.
 fn left_over(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).expect("there").flatten();
-    names
+    let mut left: Vec<String> = names
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.starts_with("halley-compare-"))
-        .collect()
+        .collect();
+    let inside = dir.join("halley-compare-").to_string_lossy().into_owned();
+    for process in std::fs::read_dir("/proc").expect("there").flatten() {
+        // Of a directory that was removed the link still has the name.
+        if let Ok(place) = std::fs::read_link(process.path().join("cwd"))
+            && place.to_string_lossy().starts_with(&inside)
+        {
+            left.push(process.path().display().to_string());
+        }
+    }
+    left
 }
 
 const TINY: [&str; 10] =
@@ -156,7 +166,6 @@ fn an_interrupt_keeps_what_was_measured_and_leaves_no_server() {
     assert!(!cells.is_empty() && cells.iter().all(|cell| cell["publish_s"] == 0.5), "{results}");
     let html = std::fs::read_to_string(dir.path().join("out/report.html")).expect("written");
     assert!(html.contains("stopped early"));
-    // A server whose directory is gone was ended by the one that removed it.
     assert_eq!(left_over(dir.path()), Vec::<String>::new());
 }
 
@@ -197,8 +206,11 @@ fn a_deployed_server_is_measured_and_its_scratch_page_deleted() {
     let server = Deployed::start(dir.path());
     let url = format!("http://{}", server.address);
     let args = ["--url", &url, "--clients", "2", "--publish", "1", "--poll", "1", "--runs", "1"];
-    let output =
-        compare(dir.path(), &[&args[..], &["--window", "2", "--json", "figures.json"]].concat());
+    let output = compare(
+        dir.path(),
+        &[&args[..], &["--window", "2", "--json", "figures.json", "--markdown", "short.md"]]
+            .concat(),
+    );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let results = json(&dir.path().join("figures.json"));
     assert_eq!(results["url"], url);
@@ -208,8 +220,64 @@ fn a_deployed_server_is_measured_and_its_scratch_page_deleted() {
         assert_eq!(cell["coherence"]["median"], 1.0, "{cell}");
         assert_eq!(cell["cpu_s_per_1000_deliveries"], Value::Null, "it cannot be seen");
     }
+    let short = std::fs::read_to_string(dir.path().join("short.md")).expect("written");
+    assert!(short.contains("| stream |") && short.contains("| poll 1 s |"), "{short}");
     let pages = server.ask("GET /api/v1/pages HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(pages.starts_with("HTTP/1.1 200") && !pages.contains("halley-compare"), "{pages}");
+}
+
+/// Ends TLS in front of a server, as a proxy does, and relays. Returns its port.
+async fn end_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, inner: String) -> u16 {
+    let key = certificate.signing_key.serialize_der();
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.cert.der().clone()],
+            tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(key).into(),
+        )
+        .expect("a certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, inner) = (acceptor.clone(), inner.clone());
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                let Ok(mut inside) = tokio::net::TcpStream::connect(inner).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_tls_is_measured_if_it_proves_who_it_is() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let server = Deployed::start(dir.path());
+    let certificate = rcgen::generate_simple_self_signed(["localhost".into()]).expect("made");
+    std::fs::write(dir.path().join("cert.pem"), certificate.cert.pem()).expect("written");
+    let port = end_tls(&certificate, server.address.clone()).await;
+    let other = rcgen::generate_simple_self_signed(["localhost".into()]).expect("made");
+    let impostor = end_tls(&other, server.address.clone()).await;
+    let measure = |port: u16| {
+        halley(dir.path())
+            .env("SSL_CERT_FILE", dir.path().join("cert.pem"))
+            .args(["compare", "--url", &format!("https://localhost:{port}"), "--runs", "1"])
+            .args(["--clients", "2", "--publish", "1", "--poll", "1", "--window", "2"])
+            .args(["--json", "figures.json"])
+            .output()
+            .expect("runs")
+    };
+    let refused = tokio::task::block_in_place(|| measure(impostor));
+    assert!(!refused.status.success(), "its certificate is not the one that is trusted");
+    let output = tokio::task::block_in_place(|| measure(port));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = json(&dir.path().join("figures.json"));
+    let cells = results["cells"].as_array().expect("cells");
+    assert_eq!(cells.len(), 3);
+    assert!(cells.iter().all(|cell| cell["coherence"]["median"] == 1.0), "{results}");
 }
 
 #[test]
@@ -227,7 +295,18 @@ fn a_page_that_others_write_is_watched_without_writing() {
     let url = format!("http://{}", server.address);
     let mut child = halley(dir.path())
         .args(["compare", "--url", &url, "--read-only", "Watched", "--clients", "2", "--runs", "1"])
-        .args(["--modes", "stream", "--publish", "1", "--window", "2", "--json", "figures.json"])
+        .args([
+            "--modes",
+            "stream",
+            "--publish",
+            "1",
+            "--window",
+            "2",
+            "--json",
+            "figures.json",
+            "--markdown",
+            "short.md",
+        ])
         .spawn()
         .expect("starts");
     let mut revision = 1;

@@ -235,10 +235,15 @@ fn a_setting_that_is_wrong_is_named() {
         ("ROCKET_PORT", "99999", "port"),
         ("ROCKET_TLS", "{certs=\"a\",key=\"b\"}", "tls"),
         ("HALLEY_OVERRIDES", "nowhere", "overrides"),
+        ("HALLEY_TLS_CERTS", "certs.pem", "tls_key"),
+        ("HALLEY_HTTP2_STREAMS", "0", "http2_streams"),
     ] {
         let (success, said) = run(dir.path(), &["--port", "0"], &[(name, value)]);
         assert!(!success && said.contains(words), "{name}: {said}");
     }
+    let pair = [("HALLEY_TLS_CERTS", "certs.pem"), ("HALLEY_TLS_KEY", "key.pem")];
+    let (success, said) = run(dir.path(), &["--port", "0"], &pair);
+    assert!(!success && said.contains("certs.pem cannot be read"), "{said}");
     std::fs::write(dir.path().join("Rocket.toml"), "[default.halley]\nsiet_name = \"x\"\n")
         .expect("written");
     let (success, said) = run(dir.path(), &["--port", "0"], &[]);

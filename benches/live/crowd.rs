@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{self, Writer, put_page};
 use super::fanout::{open_reader, open_reader_at};
-use super::server::{Server, megabytes};
+use super::server::{self, Server, megabytes};
 use super::{Outcome, report};
 
 const WRITERS: usize = 50;
@@ -24,14 +24,7 @@ pub async fn measure_crowd() -> Outcome {
         "50 writers (5 keys a second each) and 100 readers on one page of 20 KB, one core",
     );
     // The server has the first core for itself, this process the rest.
-    let last = std::thread::available_parallelism()?.get() - 1;
-    let (pid, cores) = (std::process::id().to_string(), format!("{}-{last}", last.min(1)));
-    let pinned =
-        std::process::Command::new("taskset").args(["-a", "-c", "-p", &cores, &pid]).output()?;
-    if !pinned.status.success() {
-        println!("(this process could not be kept off the server's core)");
-    }
-    let server = Server::start(Some(0))?;
+    let server = Server::start(server::leave_first_core())?;
     let page = put_page(&server.host, "Crowd", &super::storage::page_text(20_000)).await?;
     let arrivals: Arrivals = Arc::default();
     let views = Arc::new(Mutex::new(0_usize));

@@ -2,18 +2,22 @@
 //!
 //! Every figure stands beside a plain baseline measured in the same run on the
 //! same machine: a bare socket writer, a bare fdatasync loop, a bare HTTP
-//! answer, the bare Markdown parser. Ratios are what to compare between
+//! answer, the bare Markdown parser, nginx with nchan. Ratios are what to compare between
 //! machines; absolute times are not.
 //!
 //! `cargo bench --bench live -- typing crowd` runs only the named parts:
-//! start, gate, render, append, poll, idle, fanout, typing, crowd.
+//! start, gate, render, append, poll, idle, fanout, typing, scale, crowd.
 
+mod bare;
 mod baseline;
 mod client;
 mod crowd;
 mod fanout;
 mod gate;
+mod readers;
 mod report;
+mod rivals;
+mod scale;
 mod server;
 mod storage;
 mod typing;
@@ -27,8 +31,11 @@ pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 async fn main() -> Outcome {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let runs = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
     raise_open_files();
+    if wanted == ["bare"] {
+        return tokio::task::spawn_blocking(bare::serve).await?;
+    }
+    let runs = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
     report::machine();
     if runs("start") {
         server::measure_start().await?;
@@ -53,6 +60,9 @@ async fn main() -> Outcome {
     }
     if runs("typing") {
         typing::measure_typing().await?;
+    }
+    if runs("scale") {
+        scale::measure_scale().await?;
     }
     if runs("crowd") {
         crowd::measure_crowd().await?;

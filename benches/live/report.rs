@@ -9,6 +9,12 @@ pub fn machine() {
     println!("Halley {}, {cpus} cores, Linux {}", env!("CARGO_PKG_VERSION"), kernel.trim());
 }
 
+/// How busy it is: processes that want to run, on the average of a minute.
+pub fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Begins a part.
 pub fn part(title: &str) {
     println!("\n## {title}");

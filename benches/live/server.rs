@@ -1,7 +1,9 @@
 //! A real server process, and what the kernel says about it.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::{Outcome, client, report};
@@ -19,23 +21,28 @@ pub struct Server {
 impl Server {
     /// Starts the release binary; with `core`, on that one core only.
     pub fn start(core: Option<usize>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        // What is measured comes after everybody is there.
+        let settings = [("HALLEY_ADMISSIONS_PER_SECOND", "0")];
+        Self::start_program(env!("CARGO_BIN_EXE_halley").as_ref(), core, &settings)
+    }
+
+    /// The same with another version of the program.
+    pub fn start_program(
+        program: &Path,
+        core: Option<usize>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         // Alone in an empty directory, as somebody would install it.
         let data = tempfile::tempdir()?;
         let binary = data.path().join("halley");
-        std::fs::copy(env!("CARGO_BIN_EXE_halley"), &binary)?;
-        let mut command = match core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(&binary);
-                command
-            }
-            None => Command::new(&binary),
-        };
+        std::fs::copy(program, &binary)?;
+        let mut command = pinned(core, &binary);
         command
             .args(["serve", "--port", "0", "--data"])
             .arg(data.path().join("data"))
             .current_dir(data.path())
             .env("HALLEY_STREAMS_TOTAL", "20000")
+            .envs(settings.iter().copied())
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -54,32 +61,88 @@ impl Server {
         Ok(Self { child, host, begun, _data: data })
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        self.status("VmRSS:").unwrap_or(0) * 1024
+        memory_of(self.pid())
     }
 
     /// Largest resident memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:").unwrap_or(0) * 1024
+        kilobytes(&format!("/proc/{}/status", self.pid()), "VmHWM:") * 1024
     }
 
     /// Processor time used so far, user and kernel.
     pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        let stat = stat.unwrap_or_default();
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-        // utime and stime are fields 14 and 15 of proc(5); the kernel counts in 1/100 s.
-        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+        cpu_of(self.pid())
     }
+}
 
-    fn status(&self, name: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+/// A program, on one core if so wanted.
+pub fn pinned(core: Option<usize>, program: &Path) -> Command {
+    match core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(program);
+            command
+        }
+        None => Command::new(program),
     }
+}
+
+/// Keeps this process off the first core, which is for the servers. `None` when that cannot be.
+pub fn leave_first_core() -> Option<usize> {
+    // Once it is done there seem to be fewer cores.
+    static CORE: OnceLock<Option<usize>> = OnceLock::new();
+    *CORE.get_or_init(leave)
+}
+
+fn leave() -> Option<usize> {
+    let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+    let cores = format!("{}-{last}", last.min(1));
+    let id = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-a", "-c", "-p", &cores, &id]).output();
+    let done = last > 0 && pinned.is_ok_and(|output| output.status.success());
+    if !done {
+        println!("(this process could not be kept off the server's core)");
+    }
+    done.then_some(0)
+}
+
+/// Resident memory of a process in bytes.
+pub fn memory_of(pid: u32) -> u64 {
+    kilobytes(&format!("/proc/{pid}/status"), "VmRSS:") * 1024
+}
+
+/// Processor time that a process has used, user and kernel.
+pub fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    // utime and stime are fields 14 and 15 of proc(5); the kernel counts in 1/100 s.
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+/// Bytes that the kernel holds for all processes: its objects, and what waits in sockets.
+pub fn kernel_memory() -> u64 {
+    const PAGE: u64 = 4096;
+    let slab = kilobytes("/proc/meminfo", "Slab:") * 1024;
+    let sockets = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    let pages = tcp.rsplit(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    slab + pages * PAGE
+}
+
+/// A number of kilobytes in a file of names and numbers.
+fn kilobytes(file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 impl Drop for Server {

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", requires = "url")]
     read_only: Option<String>,
     /// Directory for the reports [default: halley-compare-<date>]
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "csv", "html"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "csv", "html", "markdown"])]
     out: Option<PathBuf>,
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
@@ -59,6 +59,9 @@ pub struct Args {
     /// Write the report to this file, which opens without a network
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write a short form of the report to this file as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -128,9 +131,15 @@ impl Args {
         if modes.contains(&Mode::Poll) {
             deliveries.extend(poll.into_iter().map(Delivery::Poll));
         }
-        let mut wanted =
-            Wanted { directory: self.out, json: self.json, csv: self.csv, html: self.html };
-        if wanted.json.is_none() && wanted.csv.is_none() && wanted.html.is_none() {
+        let mut wanted = Wanted {
+            directory: self.out,
+            json: self.json,
+            csv: self.csv,
+            html: self.html,
+            markdown: self.markdown,
+        };
+        let named = [&wanted.json, &wanted.csv, &wanted.html, &wanted.markdown];
+        if named.iter().all(|file| file.is_none()) {
             wanted.directory.get_or_insert_with(|| {
                 let now = crate::time::iso(crate::time::now_ms());
                 // A colon is no part of a file's name everywhere.
@@ -156,15 +165,18 @@ impl Args {
     fn remote(&self) -> Result<Option<Remote>, String> {
         let Some(url) = &self.url else { return Ok(None) };
         let mut target = Target::parse(url)?;
+        // Whoever looks after the server should see who asks.
+        target.headers = format!("User-Agent: halley-compare/{}\r\n", env!("CARGO_PKG_VERSION"));
         let clean = |text: &str| text.bytes().all(|b| (0x20..0x7f).contains(&b));
         if let Some(token) = self.token.as_deref().filter(|token| clean(token)) {
-            target.headers = format!("Authorization: Bearer {token}\r\n");
+            target.headers.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         if let Some(cookie) = self.cookie.as_deref().filter(|cookie| clean(cookie)) {
             // With a cookie a write must prove where it comes from.
-            target.headers = format!("Cookie: {cookie}\r\nOrigin: {}\r\n", target.origin());
+            let lines = format!("Cookie: {cookie}\r\nOrigin: {}\r\n", target.origin());
+            target.headers.push_str(&lines);
         }
-        if target.headers.is_empty() && (self.token.is_some() || self.cookie.is_some()) {
+        if [&self.token, &self.cookie].into_iter().flatten().any(|secret| !clean(secret)) {
             return Err("--token and --cookie take plain ASCII".to_owned());
         }
         Ok(Some(Remote { target, only_read: self.read_only.clone() }))

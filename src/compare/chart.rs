@@ -32,13 +32,13 @@ pub struct Line {
     pub points: Vec<(f64, Spread)>,
 }
 
-/// Units of the drawing; a phone shows it at three quarters.
+/// Units of the drawing; a phone shows it at two thirds, with larger letters.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 310.0;
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 74.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 30.0;
-const BOTTOM: f64 = 48.0;
+const BOTTOM: f64 = 52.0;
 
 /// Number of colours and marks.
 const STYLES: usize = 8;
@@ -90,7 +90,7 @@ impl Chart {
             let bottom = HEIGHT - BOTTOM;
             let _ = write!(svg, r#"<path d="M{at:.1} {TOP}V{bottom}"/>"#);
             // Labels that would touch are left out.
-            if at - last > 34.0 {
+            if at - last > 40.0 {
                 last = at;
                 let text = super::words::number(value);
                 let _ = write!(

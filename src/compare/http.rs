@@ -6,10 +6,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::socket::{Socket, Tls};
 
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
@@ -30,6 +32,8 @@ pub struct Target {
     pub authority: String,
     host: String,
     port: u16,
+    /// For `https`.
+    tls: Option<Tls>,
     /// Lines that each request carries.
     pub headers: String,
 }
@@ -48,38 +52,36 @@ impl Target {
     pub fn parse(url: &str) -> Result<Self, String> {
         let bad = || format!("{url:?} is not an address such as http://wiki.example.org");
         let (scheme, rest) = url.trim().split_once("://").ok_or_else(bad)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => {
-                return Err("https is not spoken here: measure the server behind its TLS, by \
-                            http://"
-                    .to_owned());
-            }
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
             _ => return Err(bad()),
-        }
+        };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if !path.is_empty() {
             return Err(format!("{url:?} has a path; a Halley is the whole of its host"));
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| bad())?),
-            _ => (authority, 80),
+            _ => (authority, if secure { 443 } else { 80 }),
         };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
         if host.is_empty() || !authority.bytes().all(plain) {
             return Err(bad());
         }
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { authority: authority.to_owned(), host: bare, port, headers: String::new() })
+        let tls = if secure { Some(Tls::new(&bare)?) } else { None };
+        Ok(Self { authority: authority.to_owned(), host: bare, port, tls, headers: String::new() })
     }
 
     /// As browsers write it.
     pub fn origin(&self) -> String {
-        format!("http://{}", self.authority)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 }
 
-/// What passed on some connections.
+/// What passed on some connections; of TLS the bytes inside it.
 #[derive(Debug, Default)]
 pub struct Traffic {
     /// Requests written.
@@ -121,7 +123,7 @@ enum Chunk {
 
 /// One connection.
 pub struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     target: Arc<Target>,
     traffic: Arc<Traffic>,
     buffer: Vec<u8>,
@@ -132,6 +134,10 @@ impl Connection {
     pub async fn open(target: &Arc<Target>, traffic: &Arc<Traffic>) -> io::Result<Self> {
         let socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
         socket.set_nodelay(true)?;
+        let socket = match &target.tls {
+            None => Socket::Plain(socket),
+            Some(tls) => tls.connect(socket).await?,
+        };
         Ok(Self {
             socket,
             target: Arc::clone(target),
@@ -158,6 +164,7 @@ impl Connection {
         let mut request = request.into_bytes();
         request.extend_from_slice(body);
         self.socket.write_all(&request).await?;
+        self.socket.flush().await?;
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         self.traffic.sent.fetch_add(request.len() as u64, Ordering::Relaxed);
         loop {
@@ -219,12 +226,8 @@ impl Connection {
 
     /// Whether the other side has closed it while nothing was asked.
     pub fn is_stale(&mut self) -> bool {
-        let mut byte = [0];
-        match self.socket.try_read(&mut byte) {
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-            // An end, or bytes that nobody asked for.
-            Ok(_) => true,
-        }
+        // An end, an error, or bytes that nobody asked for.
+        self.poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// Takes what has come, waiting for it.

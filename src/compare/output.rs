@@ -1,9 +1,10 @@
-//! The files: JSON, CSV and HTML.
+//! The files: JSON, CSV, HTML and Markdown.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::markdown;
 use super::plan::Wanted;
 use super::report;
 use super::results::{Metric, Results};
@@ -13,6 +14,7 @@ pub struct Output {
     json: Option<PathBuf>,
     csv: Option<PathBuf>,
     html: Option<PathBuf>,
+    markdown: Option<PathBuf>,
     /// What was made for them.
     directory: Option<PathBuf>,
 }
@@ -27,6 +29,7 @@ impl Output {
             json: wanted.json.clone(),
             csv: wanted.csv.clone(),
             html: wanted.html.clone(),
+            markdown: wanted.markdown.clone(),
             directory: None,
         };
         if let Some(directory) = &wanted.directory {
@@ -36,7 +39,7 @@ impl Output {
             output.csv = Some(directory.join("results.csv"));
             output.html = Some(directory.join("report.html"));
         }
-        for path in [&output.json, &output.csv, &output.html].into_iter().flatten() {
+        for path in output.all() {
             // What is there already stays until there is something to replace it.
             let opened = fs::OpenOptions::new().append(true).create(true).open(path);
             opened.map_err(|e| format!("{}: {e}", path.display()))?;
@@ -44,9 +47,14 @@ impl Output {
         Ok(output)
     }
 
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        let all = [&self.html, &self.csv, &self.json, &self.markdown];
+        all.into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// Takes away what was made and stayed empty.
     pub fn discard(&self) {
-        for path in [&self.json, &self.csv, &self.html].into_iter().flatten() {
+        for path in self.all() {
             if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
                 let _ = fs::remove_file(path);
             }
@@ -62,7 +70,6 @@ impl Output {
     /// # Errors
     /// Which one could not be written, and why.
     pub fn write(&self, results: &Results) -> Result<Vec<&Path>, String> {
-        let mut written = Vec::new();
         let put = |path: &'_ Option<PathBuf>, text: &dyn Fn() -> Result<String, String>| {
             if let Some(path) = path {
                 fs::write(path, text()?).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -73,10 +80,8 @@ impl Output {
         put(&self.json, &json)?;
         put(&self.csv, &|| Ok(csv(results)))?;
         put(&self.html, &|| report::render(results))?;
-        written.extend(
-            [&self.html, &self.csv, &self.json].into_iter().flatten().map(PathBuf::as_path),
-        );
-        Ok(written)
+        put(&self.markdown, &|| Ok(markdown::render(results)))?;
+        Ok(self.all().collect())
     }
 }
 

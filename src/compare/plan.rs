@@ -157,7 +157,7 @@ pub struct Remote {
 }
 
 /// What is written at the end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Directory for everything that is not named below.
     pub directory: Option<PathBuf>,
@@ -167,6 +167,8 @@ pub struct Wanted {
     pub csv: Option<PathBuf>,
     /// File of the HTML.
     pub html: Option<PathBuf>,
+    /// File of the Markdown.
+    pub markdown: Option<PathBuf>,
 }
 
 /// A whole comparison.
@@ -295,7 +297,7 @@ mod tests {
             least: S,
             lanes: None,
             remote: None,
-            wanted: Wanted { directory: None, json: None, csv: None, html: None },
+            wanted: Wanted::default(),
             command: String::new(),
         };
         // Two clients × two ways, and the writer alone.

@@ -85,8 +85,8 @@ pub fn render(results: &Results) -> Result<String, String> {
             lanes => results.lanes,
             complete => results.complete,
             debug_build => results.debug_build,
-            summary => words::summary(results),
-            limits => words::limits(results),
+            summary => unbroken(words::summary(results)),
+            limits => unbroken(words::limits(results)),
             findings => findings(results),
             headline => headline(results),
             reference => reference.map(|(clients, publish)| context! {
@@ -109,7 +109,7 @@ fn findings(results: &Results) -> Vec<Value> {
             claim => finding.claim,
             verdict => finding.verdict.words(),
             class => finding.verdict,
-            figures => finding.figures,
+            figures => words::unbroken(&finding.figures),
         }
     })
     .collect()
@@ -125,7 +125,16 @@ fn headline(results: &Results) -> Vec<Value> {
         (headline.bytes_ratio, format!("the bytes when polled each {poll} s")),
     ];
     let known = all.into_iter().filter_map(|(ratio, what)| Some((ratio?, what)));
-    known.map(|(ratio, what)| context! { figure => format!("{} ×", number(ratio)), what }).collect()
+    known
+        .map(|(ratio, what)| {
+            let what = words::unbroken(&what);
+            context! { figure => format!("{} ×", number(ratio)), what }
+        })
+        .collect()
+}
+
+fn unbroken(sentences: Vec<String>) -> Vec<String> {
+    sentences.into_iter().map(|sentence| words::unbroken(&sentence)).collect()
 }
 
 fn crossovers(results: &Results) -> Vec<Value> {

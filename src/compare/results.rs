@@ -396,7 +396,7 @@ pub mod tests {
             least: Duration::from_secs(1),
             lanes: Some(1),
             remote: None,
-            wanted: Wanted { directory: None, json: None, csv: None, html: None },
+            wanted: Wanted::default(),
             command: "halley compare".to_owned(),
         };
         let mut results = Results::new(&plan);

@@ -155,7 +155,7 @@ fn cost_of_push(results: &Results) -> Finding {
         "For the same edits, with polls as frequent as edits, streaming took {} times the processor \
          time of polling in the median of {} pairs ({} to {}): more in {more}, less in {less}. Over \
          all poll intervals, streaming cost more in {dearer} of {pairs} pairs, which are those with \
-         polls rarer than edits, where one answer carries several. The writer's own cost is \
+         polls rarer than edits, where one answer carries several. The writer’s own cost is \
          subtracted from both.",
         number(spread.median),
         equal.len(),
@@ -243,7 +243,7 @@ fn interval_of_pull(results: &Results) -> Finding {
     };
     let complete = if whole {
         "Polling lost nothing at any interval, since each poll goes on where the last one ended \
-         (coherence 1): the paper's missed data did not occur."
+         (coherence 1): the paper’s missed data did not occur."
             .to_owned()
     } else {
         format!("Polling lost edits: the lowest coherence is {}.", number(coherence.min))
@@ -389,7 +389,7 @@ pub fn limits(results: &Results) -> Vec<String> {
         )),
     }
     text.push(
-        "Clients are light: no browser, no TLS, heads of about 150 bytes where a browser sends 500 or \
+        "Clients are light: no browser, TLS (if there is any) not counted in bytes, heads of about 150 bytes where a browser sends 500 or \
          more. That favours polling, and so do kept connections, a 304 from memory when nothing is \
          new, and clients spread evenly over the interval: polling is shown at its best. Opening a \
          stream is part of the warm-up; a stream is opened anew each 4 to 6 minutes."
@@ -454,6 +454,22 @@ pub fn milliseconds(ms: f64) -> String {
     if ms >= 1_000.0 { format!("{} s", number(ms / 1e3)) } else { format!("{} ms", number(ms)) }
 }
 
+/// Keeps numbers and their units on one line.
+pub fn unbroken(text: &str) -> String {
+    const UNITS: [&str; 9] = ["s", "ms", "B", "KB", "MB", "%", "×", "min", "times"];
+    let mut words = text.split(' ').peekable();
+    let mut joined = String::with_capacity(text.len() + 8);
+    while let Some(word) = words.next() {
+        joined.push_str(word);
+        if let Some(next) = words.peek() {
+            let unit = next.trim_end_matches([',', '.', ';', ')', ':']);
+            let number = word.ends_with(|c: char| c.is_ascii_digit());
+            joined.push(if number && UNITS.contains(&unit) { '\u{a0}' } else { ' ' });
+        }
+    }
+    joined
+}
+
 /// A size in bytes.
 pub fn bytes(size: f64) -> String {
     match size {
@@ -489,6 +505,12 @@ mod tests {
             ("2.51 s".into(), "0.73 ms".into())
         );
         assert_eq!((bytes(311.2), bytes(16_400.0)), ("311 B".into(), "16.4 KB".into()));
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        let text = unbroken("each 5 s (3 to 4 KB), and 2 streams");
+        assert_eq!(text, "each 5\u{a0}s (3 to 4\u{a0}KB), and 2 streams");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bodies of requests and answers as they pass the door.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,20 +9,42 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
-use super::connection::Busy;
+use super::http2::{self, Pace};
 use super::upstream::Lease;
+use super::{Frames, connection};
 
 /// An answer's body, with the note that its connection is busy.
 pub struct Body {
     kind: Kind,
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
+    pace: Option<Arc<Pace>>,
 }
 
 enum Kind {
     Whole(Option<Bytes>),
     Relayed(Box<Relayed>),
+    /// Only on HTTP/2; else a stream is written to its socket.
+    Frames(Box<dyn Frames>),
+}
+
+/// The note, of either protocol.
+pub(super) enum Busy {
+    One(#[expect(dead_code, reason = "dropped with the body")] connection::Busy),
+    OfMany(http2::Busy),
+}
+
+impl From<connection::Busy> for Busy {
+    fn from(busy: connection::Busy) -> Self {
+        Self::One(busy)
+    }
+}
+
+impl From<http2::Busy> for Busy {
+    fn from(busy: http2::Busy) -> Self {
+        Self::OfMany(busy)
+    }
 }
 
 struct Relayed {
@@ -33,19 +55,42 @@ struct Relayed {
 impl Body {
     /// All of it.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), _busy: None }
+        Self::of(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
     /// What the inner server sends over a connection that goes back to its pool afterwards.
     pub(super) fn relayed(incoming: Incoming, lease: Lease) -> Self {
         let relayed = Relayed { incoming, lease: Some(lease) };
-        Self { kind: Kind::Relayed(Box::new(relayed)), _busy: None }
+        Self::of(Kind::Relayed(Box::new(relayed)))
+    }
+
+    /// Frames until there are no more.
+    pub(super) fn frames(frames: Box<dyn Frames>) -> Self {
+        Self::of(Kind::Frames(frames))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, busy: None, pace: None }
     }
 
     /// Keeps a connection busy for as long as this body lasts.
-    pub(super) fn keeping(mut self, busy: Busy) -> Self {
-        self._busy = Some(busy);
+    pub(super) fn keeping(mut self, busy: impl Into<Busy>) -> Self {
+        self.busy = Some(busy.into());
+        self.note_end();
         self
+    }
+
+    /// Tells how fast it is taken in.
+    pub(super) fn paced(mut self, pace: Option<Arc<Pace>>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    fn note_end(&mut self) {
+        let ended = self.is_end_stream();
+        if let Some(Busy::OfMany(busy)) = &mut self.busy {
+            busy.done |= ended;
+        }
     }
 }
 
@@ -57,16 +102,34 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.get_mut().kind {
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+        let this = self.get_mut();
+        if let Some(pace) = &this.pace {
+            pace.wanted();
         }
+        let frame = match &mut this.kind {
+            Kind::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Kind::Relayed(relayed) => ready!(relayed.poll_frame(cx)),
+            Kind::Frames(frames) => {
+                ready!(frames.poll_frame(cx)).map(|frame| Ok(Frame::data(frame.into())))
+            }
+        };
+        if let Some(pace) = this.pace.as_ref().filter(|_| frame.is_some()) {
+            pace.made();
+        }
+        if frame.is_none()
+            && let Some(Busy::OfMany(busy)) = &mut this.busy
+        {
+            busy.done = true;
+        }
+        this.note_end();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Relayed(relayed) => relayed.incoming.is_end_stream(),
+            Kind::Frames(_) => false,
         }
     }
 
@@ -74,6 +137,7 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Relayed(relayed) => relayed.incoming.size_hint(),
+            Kind::Frames(_) => SizeHint::default(),
         }
     }
 }
@@ -112,7 +176,8 @@ impl Drop for Relayed {
 
 /// A request's body on its way to the inner server, bounded in time.
 pub(super) struct Upload {
-    incoming: Incoming,
+    /// Taken when it is dropped.
+    incoming: Option<Incoming>,
     /// Made when the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     limit: Duration,
@@ -126,11 +191,16 @@ pub(super) struct Fate {
     pub late: AtomicBool,
     /// The client ended it early.
     pub broken: AtomicBool,
+    /// All of it has been passed on.
+    pub whole: AtomicBool,
+    /// It was answered with a refusal; the rest is of no use to anybody.
+    pub refused: AtomicBool,
 }
 
 impl Upload {
     pub fn new(incoming: Incoming, limit: Duration, fate: &Arc<Fate>) -> Self {
-        Self { incoming, deadline: None, limit, fate: Arc::clone(fate) }
+        fate.whole.store(incoming.is_end_stream(), Ordering::Relaxed);
+        Self { incoming: Some(incoming), deadline: None, limit, fate: Arc::clone(fate) }
     }
 }
 
@@ -143,12 +213,15 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         loop {
-            match Pin::new(&mut this.incoming).poll_frame(cx) {
+            match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
                 Poll::Ready(frame) => {
                     let broken = matches!(frame, Some(Err(_)));
                     this.fate.broken.fetch_or(broken, Ordering::Relaxed);
+                    let whole = frame.is_none() || incoming.is_end_stream();
+                    this.fate.whole.store(whole && !broken, Ordering::Relaxed);
                     return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
                 }
                 Poll::Pending => {
@@ -163,10 +236,42 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.fate.refused.load(Ordering::Relaxed)
+            && let Some(incoming) = self.incoming.take()
+        {
+            drain(incoming);
+        }
+    }
+}
+
+/// Longest time and most bytes for which the rest of a refused request is read.
+const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_BYTES: usize = 32 << 20;
+
+/// Reads the rest of a body and drops it: some clients overlook an answer when they are told to
+/// send no more.
+pub(super) fn drain(mut incoming: Incoming) {
+    if incoming.is_end_stream() {
+        return;
+    }
+    tokio::spawn(timeout(DRAIN, async move {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            if length > left {
+                break;
+            }
+            left -= length;
+        }
+    }));
 }

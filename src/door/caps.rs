@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::Limits;
+use super::{Limits, linger};
 
 /// Counts open connections.
 pub(super) struct Caps {
@@ -39,12 +39,7 @@ impl Full {
             Self::Server => "The server has as many connections open as it may.\n",
             Self::Address => "Your address has as many connections open as it may.\n",
         };
-        let answer = format!(
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {}\r\nRetry-After: 5\r\nCache-Control: no-store\r\n\
-             Connection: close\r\n\r\n{sentence}",
-            sentence.len()
-        );
+        let answer = linger::answer("503 Service Unavailable", "Retry-After: 5\r\n", sentence);
         // A new socket's buffer is empty, so it takes this at once or is broken.
         let _ = socket.try_write(answer.as_bytes());
     }

@@ -5,8 +5,8 @@
 //! refuse is what somebody in front of the door may have read differently.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{PathAndQuery, Uri};
@@ -41,7 +41,7 @@ pub(super) fn problem(parts: &Parts) -> Option<&'static str> {
     if hosts.next().is_some() {
         return Some("There must be one Host header.");
     }
-    if host.is_none() && parts.version == Version::HTTP_11 {
+    if host.is_none() && parts.version >= Version::HTTP_11 {
         return Some("There must be a Host header.");
     }
     if let (Some(authority), Some(host)) = (parts.uri.authority(), host)
@@ -55,7 +55,6 @@ pub(super) fn problem(parts: &Parts) -> Option<&'static str> {
     {
         return Some("The only transfer coding that is taken is chunked, named once.");
     }
-    // The parser has dropped a length that came with a coding, and closes after such a request.
     let expects = headers.get(EXPECT);
     if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Some("The only expectation that can be met is 100-continue.");
@@ -63,12 +62,45 @@ pub(super) fn problem(parts: &Parts) -> Option<&'static str> {
     None
 }
 
-/// True when a body follows, or something else that makes a request more than a plain question.
+/// Writes a head of HTTP/2 as one of HTTP/1.1 (RFC 9113, section 8). Says what is wrong with it.
+pub(super) fn from_http2(parts: &mut Parts) -> Option<&'static str> {
+    let headers = &mut parts.headers;
+    // The parser refuses the first of these already.
+    if HOP_BY_HOP.iter().any(|name| *name != TE && headers.contains_key(name)) {
+        return Some("Headers about a connection are not for HTTP/2.");
+    }
+    if headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        return Some("The only value of TE that is taken is trailers.");
+    }
+    if let Some(authority) = parts.uri.authority() {
+        let named = authority.as_str();
+        if named.contains('@') {
+            return Some("There must be no user in the address.");
+        }
+        match HeaderValue::from_str(named) {
+            // Should there be another one, it is looked at with the rest of the head.
+            Ok(host) if !headers.contains_key(HOST) => drop(headers.insert(HOST, host)),
+            Ok(_) => {}
+            Err(_) => return Some("The Host header must be that of the address."),
+        }
+    }
+    // Cookies may come one by one (section 8.2.3).
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) else {
+            return Some("The cookies cannot be read.");
+        };
+        headers.insert(COOKIE, cookie);
+    }
+    None
+}
+
+/// True when nothing follows, and nothing else makes a request more than a plain question.
 pub(super) fn is_plain(parts: &Parts) -> bool {
     let headers = &parts.headers;
     let empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
     parts.method == Method::GET
-        && parts.uri.authority().is_none()
+        && (parts.uri.authority().is_none() || parts.version == Version::HTTP_2)
         && empty
         && ![TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name))
 }

@@ -34,6 +34,12 @@ pub(super) async fn relay(
         Ok(Ok((response, lease))) => {
             let (mut parts, incoming) = response.into_parts();
             head::remove_hop_by_hop(&mut parts.headers);
+            let refused = parts.status.is_client_error() || parts.status.is_server_error();
+            if refused && !fate.whole.load(Ordering::Relaxed) {
+                // The rest of the request is not waited for.
+                fate.refused.store(true, Ordering::Relaxed);
+                parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Response::from_parts(parts, Body::relayed(incoming, lease))
         }
         Ok(Err(_)) if fate.broken.load(Ordering::Relaxed) => {

@@ -2,14 +2,15 @@
 //!
 //! hyper keeps 16 KB of buffers for each connection and copies each chunk into one; a stream of
 //! minutes needs neither. Its task is the socket, the source of frames, and what the kernel did
-//! not take yet.
+//! not take yet. A source with news for thousands may run these tasks itself ([`Frames::attach`]).
 
 use std::fmt::Write as _;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::SystemTime;
 
 use hyper::body::Bytes;
@@ -76,16 +77,38 @@ pub(super) fn spawn<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     tokio::spawn(async move {
-        let keep = taken.keep;
-        let stream = Streaming {
-            socket: Some(socket),
-            frames: Some(taken.frames),
-            out: taken.head.into_bytes(),
-            written: 0,
-            ahead: read.into(),
-            chunked: taken.chunked,
-        };
-        let Some((mut socket, ahead)) = stream.await else { return };
+        let Taken { head, mut frames, chunked, keep } = taken;
+        let work = Arc::new_cyclic(|me: &Weak<Mutex<Work<S>>>| {
+            let me = Weak::clone(me);
+            let run: Arc<dyn Fn(&Waker) + Send + Sync> = Arc::new(move |waker: &Waker| {
+                if let Some(work) = me.upgrade() {
+                    run_for_task(&work, waker);
+                }
+            });
+            frames.attach(Arc::downgrade(&run));
+            Mutex::new(Work {
+                streaming: Streaming {
+                    socket: Some(socket),
+                    frames: Some(frames),
+                    out: head.into_bytes(),
+                    written: 0,
+                    ahead: read.into(),
+                    chunked,
+                },
+                ended: None,
+                _run: run,
+            })
+        });
+        let ended = poll_fn(|cx| {
+            // Whoever runs it meanwhile does not wait for anything. After a panic there it is over.
+            let Ok(mut work) = work.lock() else { return Poll::Ready(None) };
+            match work.ended.take() {
+                Some(ended) => Poll::Ready(ended),
+                None => Pin::new(&mut work.streaming).poll(cx),
+            }
+        });
+        let Some((mut socket, ahead)) = ended.await else { return };
+        drop(work);
         if keep && !*shared.closing.borrow() {
             connection::go_on(shared, socket, ahead.into(), peer, permit);
         } else {
@@ -93,6 +116,36 @@ pub(super) fn spawn<S>(
             let _ = socket.shutdown().await;
         }
     });
+}
+
+/// A stream, which its task and whoever runs it for its task take in turns.
+struct Work<S> {
+    streaming: Streaming<S>,
+    /// It ended while it was run by another.
+    ended: Option<Ended<S>>,
+    /// Keeps [`Frames`]' way back here.
+    _run: Arc<dyn Fn(&Waker) + Send + Sync>,
+}
+
+/// The socket and what was read from it; `None` when the reader has gone.
+type Ended<S> = Option<(S, Vec<u8>)>;
+
+/// Does what the stream's task would do when woken, or wakes it if it is at work already.
+fn run_for_task<S: AsyncRead + AsyncWrite + Unpin>(work: &Mutex<Work<S>>, waker: &Waker) {
+    let Ok(mut work) = work.try_lock() else {
+        waker.wake_by_ref();
+        return;
+    };
+    if work.ended.is_some() {
+        return;
+    }
+    // All that it waits for wakes its task.
+    if let Poll::Ready(ended) = Pin::new(&mut work.streaming).poll(&mut Context::from_waker(waker))
+    {
+        work.ended = Some(ended);
+        drop(work);
+        waker.wake_by_ref();
+    }
 }
 
 struct Streaming<S> {
@@ -110,13 +163,13 @@ struct Streaming<S> {
 struct Gone;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
-    /// The socket and what was read from it; `None` when the reader has gone.
-    type Output = Option<(S, Vec<u8>)>;
+    type Output = Ended<S>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let Some(socket) = &mut this.socket else { return Poll::Ready(None) };
         let Ok(()) = listen(socket, &mut this.ahead, cx) else { return Poll::Ready(None) };
+        let mut no_more = false;
         loop {
             while this.written < this.out.len() {
                 match ready!(Pin::new(&mut *socket).poll_write(cx, &this.out[this.written..])) {
@@ -132,6 +185,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
             if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
                 return Poll::Ready(None);
             }
+            if no_more {
+                // The source said so after it had taken note of whom to wake.
+                return Poll::Pending;
+            }
             let Some(frames) = &mut this.frames else { break };
             while this.out.len() < JOINED_BYTES {
                 match frames.poll_frame(cx) {
@@ -144,7 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
                         break;
                     }
                     Poll::Pending if this.out.is_empty() => return Poll::Pending,
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        no_more = true;
+                        break;
+                    }
                 }
             }
         }
@@ -183,7 +243,8 @@ fn push(out: &mut Vec<u8>, chunked: bool, frame: &str) {
     }
     out.reserve(frame.len() + 16);
     if chunked {
-        out.extend_from_slice(format!("{:x}\r\n", frame.len()).as_bytes());
+        // Writing to memory does not fail.
+        let _ = io::Write::write_fmt(out, format_args!("{:x}\r\n", frame.len()));
     }
     out.extend_from_slice(frame.as_bytes());
     if chunked {

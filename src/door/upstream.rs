@@ -7,13 +7,15 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::body::Upload;
@@ -29,7 +31,9 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct Upstream {
     sender: SendRequest<Upload>,
     /// `None` once it has ended.
-    connection: Option<Connection<TokioIo<TcpStream>, Upload>>,
+    connection: Option<Connection<TokioIo<Patient>, Upload>>,
+    /// Something of the present request has been written.
+    begun: Arc<AtomicBool>,
 }
 
 /// Why there is no answer.
@@ -45,11 +49,13 @@ impl Upstream {
     async fn open(inner: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect(inner).await?;
         socket.set_nodelay(true)?;
+        let begun = Arc::<AtomicBool>::default();
+        let socket = Patient { socket, begun: Arc::clone(&begun), deaf: false };
         let mut builder = Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) =
             builder.handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, connection: Some(connection) })
+        Ok(Self { sender, connection: Some(connection), begun })
     }
 
     /// Moves bytes; whether the connection is still there.
@@ -91,6 +97,7 @@ impl Pool {
                 Some(upstream) => upstream,
                 None => Upstream::open(self.inner).await.map_err(Failure::Unreachable)?,
             };
+            upstream.begun.store(false, Ordering::Relaxed);
             let sent = upstream.sender.try_send_request(request);
             tokio::pin!(sent);
             let answer = poll_fn(|cx| {
@@ -142,5 +149,89 @@ impl Lease {
                 idle.push(self.upstream);
             }
         }
+    }
+}
+
+/// A socket to the inner server that is still read when nothing more can be written.
+///
+/// Whoever refuses a request early closes without reading the rest of it. That the rest could not
+/// be written must not hide the answer, which has come before; without an answer, reading fails
+/// as well.
+struct Patient {
+    socket: TcpStream,
+    begun: Arc<AtomicBool>,
+    /// What is written is thrown away.
+    deaf: bool,
+}
+
+impl Patient {
+    fn written(&mut self, written: io::Result<usize>, wanted: usize) -> io::Result<usize> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match written {
+            Ok(n) => {
+                self.begun.store(true, Ordering::Relaxed);
+                Ok(n)
+            }
+            // Before that, the request may be sent on another connection.
+            Err(e)
+                if self.begun.load(Ordering::Relaxed)
+                    && matches!(e.kind(), BrokenPipe | ConnectionReset) =>
+            {
+                self.deaf = true;
+                Ok(wanted)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, bytes));
+        Poll::Ready(this.written(written, bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let wanted = slices.iter().map(|slice| slice.len()).sum();
+        if this.deaf {
+            return Poll::Ready(Ok(wanted));
+        }
+        let written = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, slices));
+        Poll::Ready(this.written(written, wanted))
     }
 }

@@ -1,5 +1,7 @@
 //! Batches of events as they travel: `(from, to]` and what lies in it.
 
+use std::fmt::Write as _;
+
 use super::cursor::Cursor;
 use super::hub::{Hub, Read};
 use super::topic::{Encoded, SEQ_BYTES, Topic, push_event};
@@ -57,9 +59,8 @@ impl Batch {
         json
     }
 
-    /// The frame of a stream of this age, see `PROTOCOL` in [`crate::live`].
-    #[must_use]
-    pub fn frame(&self, age_ms: u128) -> String {
+    /// A frame up to the age of its stream, see `PROTOCOL` in [`crate::live`].
+    fn frame(&self) -> String {
         if self.reset {
             return format!(
                 "event: reset\nid: {0}\ndata: {{\"from\":null,\"to\":\"{0}\"}}\n\n",
@@ -74,7 +75,6 @@ impl Batch {
             self.from, self.to
         ));
         self.push_events(&mut frame);
-        frame.push_str(&format!("],\"t\":{age_ms}}}\n\n"));
         frame
     }
 
@@ -88,10 +88,51 @@ impl Batch {
     }
 }
 
+/// A batch as streams send it: the same bytes for all but the age of the stream at its end.
+pub struct Delivery {
+    /// Whom it is for: those who follow these topics,
+    pub(super) topics: Vec<Topic>,
+    /// and were here.
+    pub(super) from: Cursor,
+    /// Where they are afterwards.
+    pub to: Cursor,
+    reset: bool,
+    frame: String,
+}
+
+impl Delivery {
+    /// Reads what is after a cursor. [`Hub::delivery`] shares what was read for another.
+    pub(super) fn read(hub: &Hub, topics: &[Topic], from: Cursor) -> Self {
+        let batch = Batch::read(hub, topics, from);
+        let frame = batch.frame();
+        Self { topics: topics.to_vec(), from, to: batch.to, reset: batch.reset, frame }
+    }
+
+    /// Bytes that are shared.
+    pub(super) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// The frame of a stream of this age.
+    #[must_use]
+    pub fn frame(&self, age_ms: u64) -> String {
+        let mut frame = String::with_capacity(self.frame.len() + 32);
+        frame.push_str(&self.frame);
+        if !self.reset {
+            // Writing to a string does not fail.
+            let _ = write!(frame, "],\"t\":{age_ms}}}\n\n");
+        }
+        frame
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::live::topic::encode;
+    use crate::page::PageId;
 
     #[test]
     fn an_answer_and_a_frame_are_json_with_the_interval() {
@@ -105,12 +146,41 @@ mod tests {
         assert_eq!(json["events"][1]["data"], 2);
         assert_eq!((&json["events"][0]["seq"], &json["events"][1]["seq"]), (&1.into(), &2.into()));
         assert_eq!(json["to"], hub.head().to_string());
-        let frame = batch.frame(1234);
+        let frame = hub.delivery(&[Topic::Site], from).frame(1234);
         let data = frame.lines().nth(2).and_then(|line| line.strip_prefix("data: ")).expect("data");
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(data).expect("JSON")["from"],
             json["from"]
         );
         assert!(frame.ends_with("\n\n"));
+    }
+
+    #[test]
+    fn readers_who_were_equally_far_get_the_same_bytes_and_others_their_own() {
+        let hub = Hub::new();
+        let start = hub.head();
+        hub.publish(Topic::Site, encode(Topic::Site, "created", &1));
+        let middle = hub.head();
+        hub.publish(Topic::Site, encode(Topic::Site, "created", &2));
+        let topics = [Topic::Site];
+        let first = hub.delivery(&topics, start);
+        assert!(Arc::ptr_eq(&first, &hub.delivery(&topics, start)));
+        let own = |topics: &[Topic], from, marks: [bool; 2]| {
+            let text = hub.delivery(topics, from).frame(5);
+            assert!(text.ends_with("],\"t\":5}\n\n"), "{text}");
+            assert!(text.contains(&format!(r#""from":"{from}""#)), "{text}");
+            let found = [1, 2].map(|n| text.contains(&format!(r#""data":{n}"#)));
+            assert_eq!(found, marks, "{text}");
+        };
+        own(&topics, middle, [false, true]);
+        own(&topics, start, [true, true]);
+        own(&[Topic::Site, Topic::View(PageId(1))], start, [true, true]);
+        own(&topics, hub.head(), [false, false]);
+        // News of another topic move the position along.
+        hub.publish(Topic::View(PageId(1)), encode(Topic::View(PageId(1)), "n", &3));
+        let later = hub.delivery(&topics, start);
+        assert_eq!((later.to, later.frame(0).contains(r#""data":3"#)), (hub.head(), false));
+        hub.break_off(&topics);
+        assert!(hub.delivery(&topics, start).frame(0).starts_with("event: reset"));
     }
 }

@@ -1,9 +1,16 @@
-//! How many streams may be open, for whom.
+//! How many streams may be open, for whom, and how fast they may be opened.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::admission::{Admission, Turn};
+
+/// Over how long the clients of a stopping server are told to come back, at least.
+const DRAIN_SPREAD: Duration = Duration::from_secs(3);
 
 /// Most open streams; a client over a cap is advised to poll, not refused.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +23,8 @@ pub struct StreamCaps {
     pub per_address: usize,
     /// In all, a few KB of memory each.
     pub total: usize,
+    /// Opened within any second; 0: no limit. See [`super::admission`].
+    pub per_second: usize,
 }
 
 impl StreamCaps {
@@ -28,19 +37,24 @@ impl StreamCaps {
             per_browser: 2 * self.per_browser.max(least.per_browser),
             per_address: 2 * self.per_address.max(least.per_address),
             total: self.total.max(least.total),
+            // Whoever holds has asked already, and is answered from memory.
+            per_second: 0,
         }
     }
 }
 
 impl Default for StreamCaps {
     fn default() -> Self {
-        Self { per_browser: 4, per_address: 200, total: 10_000 }
+        Self { per_browser: 4, per_address: 200, total: 10_000, per_second: 1_000 }
     }
 }
 
 /// Counts open streams.
 pub struct StreamCounter {
     caps: StreamCaps,
+    admission: Admission,
+    /// Milliseconds over which clients come back after a drain; 0 before it.
+    drain_spread: AtomicU64,
     open: Mutex<Open>,
 }
 
@@ -55,13 +69,22 @@ impl StreamCounter {
     /// A counter with these caps.
     #[must_use]
     pub fn new(caps: StreamCaps) -> Arc<Self> {
-        Arc::new(Self { caps, open: Mutex::default() })
+        let admission = Admission::new(caps.per_second);
+        Arc::new(Self { caps, admission, drain_spread: AtomicU64::new(0), open: Mutex::default() })
     }
 
     /// Open streams in all.
     #[must_use]
     pub fn total(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    /// From now on streams end: notes over how long their clients should come back.
+    pub fn begin_drain(&self) {
+        let spread = self.admission.spread(self.total()).max(DRAIN_SPREAD);
+        let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        // A second call finds fewer streams open, and their clients are on their way already.
+        let _ = self.drain_spread.compare_exchange(0, spread, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Leave to open one more; given back by dropping it.
@@ -95,7 +118,10 @@ impl StreamCounter {
         if let Some(address) = address {
             *open.addresses.entry(address).or_default() += 1;
         }
-        Ok(StreamPermit { counter: Arc::clone(self), browser: browser.map(str::to_owned), address })
+        drop(open);
+        let turn = self.admission.turn(address);
+        let browser = browser.map(str::to_owned);
+        Ok(StreamPermit { counter: Arc::clone(self), browser, address, turn })
     }
 }
 
@@ -104,6 +130,22 @@ pub struct StreamPermit {
     counter: Arc<StreamCounter>,
     browser: Option<String>,
     address: Option<IpAddr>,
+    turn: Turn,
+}
+
+impl StreamPermit {
+    /// When the stream may begin.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// Milliseconds over which clients come back when this server stops.
+    #[must_use]
+    pub fn drain_spread_ms(&self) -> u64 {
+        let least = u64::try_from(DRAIN_SPREAD.as_millis()).unwrap_or(u64::MAX);
+        self.counter.drain_spread.load(Ordering::SeqCst).max(least)
+    }
 }
 
 impl Drop for StreamPermit {
@@ -134,7 +176,8 @@ mod tests {
 
     #[test]
     fn each_cap_holds_and_is_given_back() {
-        let counter = StreamCounter::new(StreamCaps { per_browser: 1, per_address: 2, total: 3 });
+        let caps = StreamCaps { per_browser: 1, per_address: 2, total: 3, per_second: 0 };
+        let counter = StreamCounter::new(caps);
         let far = Some(IpAddr::from([10, 0, 0, 1]));
         let a = counter.open(Some("a"), far).expect("first");
         assert!(counter.open(Some("a"), None).is_err(), "browser");
@@ -147,5 +190,21 @@ mod tests {
         assert_eq!(counter.total(), 0);
         let open = counter.open.lock().expect("lock");
         assert!(open.browsers.is_empty() && open.addresses.is_empty());
+    }
+
+    #[test]
+    fn the_more_streams_end_the_longer_their_clients_take_to_come_back() {
+        let caps = StreamCaps { total: 20_000, per_second: 1_000, ..StreamCaps::default() };
+        let counter = StreamCounter::new(caps);
+        let open = |count| -> Vec<_> {
+            (0..count).map(|_| counter.open(None, None).expect("room")).collect()
+        };
+        let few = open(10);
+        assert_eq!(few[0].drain_spread_ms(), 3_000);
+        let many = open(7_990);
+        counter.begin_drain();
+        drop(many);
+        counter.begin_drain();
+        assert_eq!(few[0].drain_spread_ms(), 10_000, "8,000 at 800 a second");
     }
 }

@@ -6,14 +6,17 @@
 //! load comes by itself and a reader that lags costs nothing. What has left
 //! the ring is answered with a reset, never with a part.
 
+mod turns;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures::task::AtomicWaker;
-
+use self::turns::Calls;
+pub use self::turns::{Errand, Listening};
+use super::batch::Delivery;
 use super::cursor::{Cursor, Epoch};
 use super::topic::{Encoded, SEQ_BYTES, Topic};
 
@@ -29,6 +32,9 @@ pub const RING_BYTES: usize = 1024 * 1024;
 /// Most bytes that all rings keep together. Beyond it the ring that has been quiet for longest
 /// is emptied: whoever still needed it resynchronises.
 pub const HUB_BYTES: usize = 64 * 1024 * 1024;
+
+/// A delivery longer than this is made anew for each reader rather than kept.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// A topic that nobody published to or listened to for this long leaves memory.
 const IDLE_TOPIC: Duration = Duration::from_secs(600);
@@ -54,6 +60,8 @@ pub enum Read {
 
 /// The event log of this process.
 pub struct Hub {
+    /// For the task that calls listeners.
+    me: Weak<Self>,
     epoch: Epoch,
     inner: RwLock<Inner>,
     draining: AtomicBool,
@@ -94,7 +102,11 @@ struct Ring {
     floor: u64,
     last: u64,
     touched: Instant,
-    listeners: Vec<Arc<AtomicWaker>>,
+    listeners: Vec<Arc<Listening>>,
+    calls: Arc<Calls>,
+    /// What was last made for a reader whose first topic this is: most readers of a page ask for
+    /// the same.
+    kept: Mutex<Option<Arc<Delivery>>>,
 }
 
 impl Ring {
@@ -106,6 +118,8 @@ impl Ring {
             last: floor,
             touched: Instant::now(),
             listeners: Vec::new(),
+            calls: Arc::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -124,8 +138,17 @@ impl Ring {
     /// Lets go of everything held; returns how many bytes that was.
     fn clear(&mut self) -> usize {
         self.events = VecDeque::new();
+        self.keep(None);
         self.floor = self.last;
         std::mem::take(&mut self.bytes)
+    }
+
+    fn kept(&self) -> Option<Arc<Delivery>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, delivery: Option<Arc<Delivery>>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = delivery;
     }
 }
 
@@ -133,7 +156,8 @@ impl Hub {
     /// An empty log with a new epoch.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             epoch: Epoch::draw(),
             inner: RwLock::default(),
             draining: AtomicBool::new(false),
@@ -164,30 +188,14 @@ impl Hub {
             inner.publish(topic, events);
             inner.head
         };
-        // Waking takes time in the number of listeners: only readers of the log wait for it.
-        if let Some(ring) = self.read_lock().topics.get(&topic) {
-            for listener in &ring.listeners {
-                listener.wake();
-            }
-        }
+        self.call(topic);
         head
     }
 
-    /// Appends events of one topic without waking its listeners; [`Hub::wake_in_turns`] is to
+    /// Appends events of one topic without waking its listeners; [`Hub::call_in_turns`] is to
     /// follow.
     pub fn append(&self, topic: Topic, events: impl IntoIterator<Item = Encoded>) {
         self.write_lock().publish(topic, events);
-    }
-
-    /// Wakes the listeners of a topic a few at a time, so that whoever else has something to do
-    /// comes in between: a hundred readers of a rendering must not hold up the next keystroke.
-    pub async fn wake_in_turns(&self, topic: Topic) {
-        const AT_ONCE: usize = 8;
-        let listeners = self.read_lock().topics.get(&topic).map(|ring| ring.listeners.clone());
-        for some in listeners.unwrap_or_default().chunks(AT_ONCE) {
-            some.iter().for_each(|listener| listener.wake());
-            tokio::task::yield_now().await;
-        }
     }
 
     /// Forgets what is held of some topics and makes everyone who follows them resynchronise.
@@ -253,18 +261,41 @@ impl Hub {
         Read::Batch { to: head, events, more: false }
     }
 
+    /// The delivery after a cursor. Readers of the same topics who were equally far get the same
+    /// bytes, made once.
+    #[must_use]
+    pub fn delivery(&self, topics: &[Topic], from: Cursor) -> Arc<Delivery> {
+        let kept = {
+            let inner = self.read_lock();
+            let ring = topics.first().and_then(|topic| inner.topics.get(topic));
+            ring.and_then(Ring::kept).filter(|kept| {
+                kept.to.seq == inner.head && kept.from == from && kept.topics == topics
+            })
+        };
+        kept.unwrap_or_else(|| {
+            let delivery = Arc::new(Delivery::read(self, topics, from));
+            if delivery.len() <= KEPT_BYTES {
+                let inner = self.read_lock();
+                if let Some(ring) = topics.first().and_then(|topic| inner.topics.get(topic)) {
+                    ring.keep(Some(Arc::clone(&delivery)));
+                }
+            }
+            delivery
+        })
+    }
+
     /// Starts to listen. The listener is told of everything from now on.
     #[must_use]
     pub fn listen(self: &Arc<Self>, topics: Vec<Topic>) -> Listener {
-        let waker = Arc::new(AtomicWaker::new());
+        let listening = Arc::new(Listening::default());
         let mut inner = self.write_lock();
         let forgotten = inner.forgotten;
         for topic in &topics {
             let ring = inner.topics.entry(*topic).or_insert_with(|| Ring::new(forgotten));
-            ring.listeners.push(Arc::clone(&waker));
+            ring.listeners.push(Arc::clone(&listening));
         }
         drop(inner);
-        Listener { hub: Arc::clone(self), topics, waker }
+        Listener { hub: Arc::clone(self), topics, listening }
     }
 
     /// How many listen to a topic.
@@ -320,7 +351,7 @@ impl Hub {
 pub struct Listener {
     hub: Arc<Hub>,
     topics: Vec<Topic>,
-    waker: Arc<AtomicWaker>,
+    listening: Arc<Listening>,
 }
 
 impl Listener {
@@ -328,6 +359,12 @@ impl Listener {
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
         &self.topics
+    }
+
+    /// Has this done where many listeners are called one after the other, instead of waking a task
+    /// for each. See [`turns`].
+    pub fn set_errand(&self, errand: Errand) {
+        self.listening.set_errand(errand);
     }
 
     /// The log listened to.
@@ -341,7 +378,7 @@ impl Listener {
     ///
     /// The wake-up is registered before the look, so nothing falls between.
     pub fn poll_after(&self, cursor: Cursor, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
+        self.listening.register(cx.waker());
         let inner = self.hub.read_lock();
         let news = cursor.epoch != self.hub.epoch
             || cursor.seq > inner.head
@@ -363,7 +400,7 @@ impl Drop for Listener {
         let mut inner = self.hub.write_lock();
         for topic in &self.topics {
             if let Some(ring) = inner.topics.get_mut(topic) {
-                ring.listeners.retain(|waker| !Arc::ptr_eq(waker, &self.waker));
+                ring.listeners.retain(|other| !Arc::ptr_eq(other, &self.listening));
             }
         }
     }

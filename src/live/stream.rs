@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::batch::Batch;
+use super::admission::Turn;
 use super::caps::StreamPermit;
 use super::cursor::Cursor;
-use super::hub::Listener;
+use super::hub::{Errand, Listener};
 use super::presence::StreamLease;
 use super::topic::Topic;
 
@@ -37,9 +37,6 @@ const PAD_BYTES: usize = 4096;
 
 /// Pause between a burst and the comment that pushes it, when padding was asked for.
 const PAD_AFTER: Duration = Duration::from_millis(50);
-
-/// Over how long the clients of a stopping server are told to come back.
-const DRAIN_SPREAD_MS: u64 = 3_000;
 
 /// What a client asked for.
 #[derive(Clone, Debug)]
@@ -73,7 +70,7 @@ pub struct Stream {
     sent: usize,
     allowed: Allowed,
     lease: StreamLease,
-    _permit: StreamPermit,
+    permit: StreamPermit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,7 +110,7 @@ impl Stream {
             sent: 0,
             allowed,
             lease,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -121,7 +118,10 @@ impl Stream {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
         let frame = match self.state {
             State::Ended => return Poll::Ready(None),
-            State::Opening => Some(self.open()),
+            State::Opening => match self.begin(cx) {
+                Poll::Ready(frame) => Some(frame),
+                Poll::Pending => return Poll::Pending,
+            },
             _ => self.due(),
         };
         if let Some(frame) = frame {
@@ -136,12 +136,40 @@ impl Stream {
             self.sent += frame.len();
             return Poll::Ready(Some(frame));
         }
+        // Each delivery puts the heartbeat off. A timer that is early costs one more look.
         let next = self.next_due();
-        self.timer.as_mut().reset(next);
+        if next < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(next);
+        }
         if self.timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Has the stream's frames written by whoever calls many listeners, see [`Errand`].
+    pub fn set_errand(&self, errand: Errand) {
+        self.listener.set_errand(errand);
+    }
+
+    /// The first frame: `hello` when it is this stream's turn, or when to come back instead.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+        if self.listener.hub().is_draining() {
+            return Poll::Ready(self.drain());
+        }
+        match self.permit.turn() {
+            Turn::Later(within) => {
+                let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                Poll::Ready(self.bye("busy", within))
+            }
+            Turn::At(turn) if turn > Instant::now() => {
+                // The end of the process is heard of meanwhile; news come after `hello`.
+                let _ = self.listener.poll_after(self.cursor, cx);
+                self.timer.as_mut().reset(turn);
+                self.timer.as_mut().poll(cx).map(|()| self.open())
+            }
+            Turn::At(_) => Poll::Ready(self.open()),
+        }
     }
 
     fn open(&mut self) -> String {
@@ -189,7 +217,7 @@ impl Stream {
 
     fn news(&mut self) -> String {
         if self.listener.hub().is_draining() {
-            return self.bye("drain", random_below(DRAIN_SPREAD_MS));
+            return self.drain();
         }
         if self.lease.is_superseded() {
             return self.bye("superseded", 0);
@@ -201,23 +229,29 @@ impl Stream {
     }
 
     fn batch(&mut self, now: Instant) -> String {
-        let batch = Batch::read(self.listener.hub(), self.listener.topics(), self.cursor);
-        self.cursor = batch.to;
+        let delivery = self.listener.hub().delivery(self.listener.topics(), self.cursor);
+        self.cursor = delivery.to;
         self.heartbeat_at = now + HEARTBEAT;
         self.mark_sent(now);
-        batch.frame(self.age_ms(now))
+        delivery.frame(self.age_ms(now))
     }
 
     /// Milliseconds since `hello`. A client that sees frames come later and later, or all but one
     /// late, knows that something on the way holds them back.
-    fn age_ms(&self, now: Instant) -> u128 {
-        (now - self.opened_at).as_millis()
+    fn age_ms(&self, now: Instant) -> u64 {
+        u64::try_from((now - self.opened_at).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn mark_sent(&mut self, now: Instant) {
         if self.request.pad {
             self.pad_at = Some(now + PAD_AFTER);
         }
+    }
+
+    /// The client draws its own time within the spread, so all are told the same.
+    fn drain(&mut self) -> String {
+        let spread = self.permit.drain_spread_ms();
+        self.bye("drain", spread)
     }
 
     fn bye(&mut self, why: &str, after_ms: u64) -> String {

@@ -23,6 +23,7 @@ fn show_health(live: &State<Live>) -> Api {
         "pages": live.pages().list().len(),
         "streams": live.streams(),
         "journal_bytes": health.journal_bytes,
+        "history_reads": health.history_reads,
     }));
     if read_only { answer.with_status(Status::ServiceUnavailable) } else { answer }
 }

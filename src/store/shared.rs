@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub durable: AtomicU64,
     pub journal_bytes: AtomicU64,
     pub checkpoint_bytes: AtomicU64,
+    /// How often a log or a snapshot was read.
+    pub history_reads: AtomicU64,
     /// Tells a running checkpoint to give up.
     pub abandon: AtomicBool,
     /// Empty once closed.
@@ -70,6 +72,7 @@ impl Shared {
             durable: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             checkpoint_bytes: AtomicU64::new(0),
+            history_reads: AtomicU64::new(0),
             abandon: AtomicBool::new(false),
             kv: RwLock::new(Some(kv)),
             health: Mutex::new(Health { recovered, ..Health::default() }),
@@ -190,6 +193,7 @@ impl Shared {
         }
         let mut health = lock(&self.health).clone();
         health.journal_bytes = self.journal_bytes.load(Ordering::Relaxed);
+        health.history_reads = self.history_reads.load(Ordering::Relaxed);
         if health.read_only.is_none() && self.has_failed() {
             health.read_only = Some("The store has stopped after a failed write.".into());
         }

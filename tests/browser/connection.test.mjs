@@ -7,6 +7,7 @@ import { networkNoise } from './harness/browser.mjs'
 import { root, slowness, until } from './harness/processes.mjs'
 import { startFaultProxy, startNginx } from './harness/server.mjs'
 import { limit, useStages } from './harness/wiki.mjs'
+import { startProxy } from '../recipes/proxies.mjs'
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -116,6 +117,8 @@ describe('the page "Connection"', { concurrency: 4 }, () => {
       for (const [row, pattern] of Object.entries(rows)) assert.match(said.rows[row] ?? '', pattern, row)
       assert.match(said.letter, letter)
       assert.ok(said.letter.includes(said.words) && said.letter.includes(proxy.url), said.letter)
+      const mail = decodeURIComponent((await page.getAttribute('#letter-mail', 'href')) ?? '')
+      assert.ok(mail.startsWith('mailto:?subject=') && mail.includes(said.words) && mail.match(letter) && mail.length < 2000, mail)
       console.log(`# ${fault}: ${said.words}`)
       // The network is mended, and so is the verdict.
       if (fault !== 'mute') return
@@ -134,6 +137,17 @@ describe('the page "Connection"', { concurrency: 4 }, () => {
     assert.match(said.words, /holds data back until a few KB have gathered; Halley works by held requests instead/)
     assert.match(said.rows.held, /until about [34](\.\d)? KB have gathered/)
     await until(async () => /^Live by held requests \|/.test((await read(page)).rows.now), { what: 'the ladder has come to the same' })
+  }))
+
+  it('behind nginx as it is recommended, it is HTTP/2, and the wiki says what it lacks', limit(150), stage(async (on) => {
+    const nginx = await on.use(startProxy('nginx', on.server.port))
+    const { page } = await open(on, `https://127.0.0.1:${nginx.port}`, { ignoreHTTPSErrors: true })
+    await page.waitForSelector('#verdict[data-kind="stream"]', { timeout: 10_000 * slowness })
+    await page.click('#measure-stop')
+    const { rows } = await read(page)
+    assert.match(rows.protocol, /^HTTP\/2 \| All tabs share one connection/)
+    assert.match(rows.post, /arrived unchanged/)
+    assert.match(rows.proxy, /shows itself by X-Forwarded-For \| .*takes you for 127\.0\.0\.1: it needs the setting trusted_proxy/)
   }))
 
   it('a sign-in page, a network that is gone and one that is back are told apart', limit(150), stage(async (on) => {

@@ -360,6 +360,15 @@ describe('laboratory', () => {
     assert.equal(await page.evaluate(() => document.activeElement?.id), 'lab-start')
   })
 
+  it('the menu of a page that is live leads here', limit(), async () => {
+    await wiki.server.put('Start', 'Hello.')
+    const anna = await wiki.people.person(wiki.server.url)
+    const { page } = await anna.read('Start')
+    await page.click('#live-menu summary')
+    await page.getByRole('link', { name: 'Compare in the laboratory' }).click()
+    await page.waitForSelector('#lab-start')
+  })
+
   it('without JavaScript a sentence says why there is nothing', limit(), async () => {
     const anna = await wiki.people.person(wiki.server.url, { javaScriptEnabled: false })
     const page = await anna.context.newPage()

@@ -32,7 +32,9 @@ for (const [label, viewport, phone] of /** @type {const} */ ([
   for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await page.emulateMedia({ colorScheme })
     await page.waitForTimeout(300)
-    await page.screenshot({ path: join(folder, `lab-${label}${colorScheme === 'dark' ? '-dark' : ''}.png`), fullPage: true })
+    // On a phone down to the charts; what is below is as on a wide screen.
+    const clip = phone ? { x: 0, y: 0, width: viewport.width, height: 1500 } : undefined
+    await page.screenshot({ path: join(folder, `lab-${label}${colorScheme === 'dark' ? '-dark' : ''}.png`), fullPage: true, clip })
   }
   await page.click('#lab-stop')
   await mira.close()

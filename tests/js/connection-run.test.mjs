@@ -76,6 +76,7 @@ describe('a measurement', () => {
     ['streams refused', { streamRefused: true }, ['wait', 'blocked'], 'stream', /could not be opened/],
     ['a page in the stream’s place', { streamPortal: true }, ['wait', 'blocked'], 'stream', /something else answered/],
     ['a cache', { cache: true }, ['wait', 'cached'], 'cache', /old copy/],
+    ['a cache that has only the beginning', { cache: true, probeAfter: 1e7 }, ['wait', 'cached'], 'stream', /old copy/],
     ['too many streams', { cap: true }, ['wait', 'full'], 'stream', /not opened: too many streams/],
     ['held requests answered at once', { instant: true, mute: true }, ['wait', 'mute'], 'hold', /too early/],
     ['a sign-in page', { portal: true }, ['wait', 'portal'], null, null],

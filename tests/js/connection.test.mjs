@@ -9,7 +9,7 @@ import { letter, rows, sentence, span } from '../../static/js/connection/words.j
 
 const probe = { rttMs: 10, offsetMs: 0, encoding: null, aged: false, address: '192.0.2.1', trusted: false, proxies: [], via: null }
 const sent = { ok: true, ms: 12, bytes: 4096, changed: false, failure: null }
-const blank = { pad: false, ageMs: 17000, headMs: 5, helloMs: null, probeMs: null, together: false, nonceOk: true, frames: [], pieces: [], ended: null, failure: null, advice: null, encoding: null, stalled: false }
+const blank = { pad: false, ageMs: 17000, headMs: 5, helloMs: null, probeMs: null, nonceOk: true, frames: [], pieces: [], ended: null, failure: null, advice: null, encoding: null, stalled: false }
 
 /** A stream whose signals came at these times. */
 const heard = (helloMs, probeMs, more = {}) => ({
@@ -29,7 +29,7 @@ describe('one stream', () => {
   for (const [what, trial, expected] of [
     ['signals on time', good, 'proven'],
     ['a server that was late itself', heard(10, 1500, { frames: [{ event: 'hello', ms: 10, t: 0 }, { event: 'probe', ms: 1500, t: 1480 }] }), 'proven'],
-    ['both in one piece', heard(2000, 2001, { together: true }), 'lumped'],
+    ['both in one piece', heard(2000, 2001), 'lumped'],
     ['both at nearly one time', heard(2000, 2100), 'lumped'],
     ['the second a second late', heard(10, 1800), 'late'],
     ['no second', heard(710, null), 'late'],
@@ -53,7 +53,7 @@ describe('the verdict', () => {
     ['held back to the end', found(mute), 'mute', 'hold', /^Something between you and the wiki holds responses back until they end; Halley works by held requests instead\.$/],
     ['nothing long passes', found({ ...mute, holds: [held(5000, 'ended', 2000)] }), 'mute', 'poll', /every few seconds/],
     ['held requests are answered too early', found({ ...mute, holds: [held(5000, 'early', 20)] }), 'mute', 'poll', /every few seconds/],
-    ['lumps', found({ plain: heard(2000, 2001, { together: true }), padded: heard(2000, 2001, { together: true, pad: true }) }), 'lumped', 'hold', /for about 2 s/],
+    ['lumps', found({ plain: heard(2000, 2001), padded: heard(2000, 2001, { pad: true }) }), 'lumped', 'hold', /for about 2 s/],
     ['cut at an age', found({ plain: cutAt(8000), again: cutAt(8010), holds: [held(5000, 'passed'), held(10000, 'ended', 8000), held(25000, 'ended', 8000)] }), 'cut', 'hold', /every response off after about 8 s/],
     ['cut after a silence', found({ plain: cutAt(7710), again: cutAt(7715), holds: [held(5000, 'passed'), held(10000, 'ended', 7000)] }), 'idle', 'hold', /after about 7 s of silence/],
     ['cut too early for holding', found({ plain: cutAt(3000), again: cutAt(3000), holds: [held(5000, 'ended', 3000)] }), 'cut', 'poll', /every few seconds/],

@@ -75,6 +75,18 @@ test("bye drain waits within after_ms and comes back", async () => {
   assert.equal(tab.says(), "live/stream");
 });
 
+test("a server that says busy instead of hello is returned to within after_ms, as often as it takes, and costs no rung", async () => {
+  const tab = openTab({ fault: { busy: 6 } });
+  await tab.publish(60, SECOND);
+  const streams = tab.server.requests.filter((request) => request.mode === "stream");
+  assert.equal(streams.length, 7);
+  for (const [i, { at }] of streams.slice(1).entries()) assert.ok(at - streams[i].at <= 4100);
+  assert.equal(tab.says(), "live/stream");
+  assert.equal(tab.server.count("hold"), 0);
+  assert.equal(verdict(tab), null);
+  whole(tab);
+});
+
 test("Retry-After is a floor, also for `online`", async () => {
   const tab = openTab({ fault: { unready: 20 } });
   await tab.clock.advance(SECOND);

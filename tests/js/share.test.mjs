@@ -76,7 +76,7 @@ for (const mode of ["worker", "leader", "bare"]) {
     }
     assert.equal(on.server.streams.size, 1);
     const left = on.server.requests.filter((request) => request.mode === "leave").map((request) => JSON.parse(request.body).client);
-    if (mode !== "bare") assert.ok(left.includes("client1client"), `${left}`);
+    assert.ok(left.includes("client1client"), `${left}`);
   });
 
   test(`${mode}: the last tab ends the stream`, async () => {
@@ -178,6 +178,26 @@ for (const mode of ["worker", "leader", "bare"]) {
     await on.clock.advance(3 * SECOND);
     assert.deepEqual([good.got, late.got], [["good"], ["late"]]);
     assert.deepEqual([good.says(), bad.says(), late.says()], ["live/stream", "off/off", "live/stream"]);
+  });
+
+  test(`${mode}: rights that are taken from one tab end the stream, and the others are live again within 2 s`, async () => {
+    const on = scene(mode);
+    const bad = on.browser.open({ topics: ["view:13", "site"] });
+    const good = [on.browser.open(), on.browser.open({ topics: ["view:2"] })];
+    await on.clock.advance(3 * SECOND);
+    const answer = on.server.answer.bind(on.server);
+    on.server.answer = async (request, signal) => {
+      const topics = request.query.get("topics") ?? "";
+      if (topics.split(",").includes("view:13")) return on.server.json({ error: { code: "no_page", message: "None." } }, 404);
+      return answer(request, signal);
+    };
+    for (const stream of on.server.streams) stream.bye("auth");
+    await on.clock.advance(2 * SECOND);
+    for (const tab of good) assert.equal(tab.says(), "live/stream");
+    assert.equal(bad.says(), "off/off");
+    on.server.publish("for two", "view:2");
+    await on.clock.advance(SECOND);
+    assert.deepEqual(good[1].got, ["for two"]);
   });
 
   test(`${mode}: chaos: joins, deaths, freezes, faults and restarts lose, repeat and reorder nothing`, async () => {
@@ -284,6 +304,26 @@ test("a hidden tab does not lead where another is looked at", async () => {
   await on.clock.advance(2 * SECOND);
   for (const tab of [a, b]) assert.deepEqual(tab.got, ["x"]);
   assert.equal(on.server.streams.size, 1);
+  // Where nobody else is left, a hidden one does.
+  b.kill();
+  await on.clock.advance(SECOND);
+  assert.equal(leader(), a.process);
+  on.server.publish("y");
+  await on.clock.advance(2 * SECOND);
+  assert.deepEqual(a.got, ["x", "y"]);
+});
+
+test("a message that got lost on the way is noticed by the next one, and asked for", async () => {
+  const on = scene("worker");
+  const [a, b] = [on.browser.open(), on.browser.open()];
+  await on.clock.advance(3 * SECOND);
+  on.browser.loses = (process, message) => process === b.process && message.t === "batch";
+  on.server.publish("lost");
+  await on.clock.advance(SECOND);
+  on.browser.loses = null;
+  on.server.publish("next");
+  await on.clock.advance(SECOND);
+  for (const tab of [a, b]) assert.deepEqual(tab.got, ["lost", "next"]);
 });
 
 test("more topics than the server takes at once: the tabs beyond connect by themselves", async () => {

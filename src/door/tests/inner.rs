@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
@@ -15,13 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+type Asked = Arc<Mutex<Vec<String>>>;
+
 pub struct Inner {
     pub address: SocketAddr,
     /// Told when a request for `/wait` has come.
     pub waits: mpsc::UnboundedReceiver<()>,
-    /// Told when it was dropped.
+    /// Told when it was dropped, and when a body for `/swallow` broke off.
     pub ends: mpsc::UnboundedReceiver<()>,
     connections: Arc<AtomicUsize>,
+    asked: Asked,
     task: JoinHandle<()>,
 }
 
@@ -33,23 +36,38 @@ impl Inner {
         let (end, ends) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
+        let asked = Asked::default();
+        let log = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.expect("accepts");
                 count.fetch_add(1, Ordering::Relaxed);
                 let (wait, end) = (wait.clone(), end.clone());
-                let service = service_fn(move |request| answer(request, wait.clone(), end.clone()));
+                let log = Arc::clone(&log);
+                let service = service_fn(move |request: Request<Incoming>| {
+                    log.lock().expect("whole").push(format!(
+                        "{} {}",
+                        request.method(),
+                        request.uri()
+                    ));
+                    answer(request, wait.clone(), end.clone())
+                });
                 let connection = Builder::new().serve_connection(TokioIo::new(socket), service);
                 tokio::spawn(async move {
                     let _ = connection.await;
                 });
             }
         });
-        Self { address, waits, ends, connections, task }
+        Self { address, waits, ends, connections, asked, task }
     }
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What has been asked since the last look.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().expect("whole"))
     }
 
     pub async fn stop(&mut self) {
@@ -119,15 +137,24 @@ async fn answer(
         }
         "/swallow" => {
             let mut body = request.into_body();
-            while let Some(Ok(_)) =
+            while let Some(frame) =
                 std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
             {
+                if frame.is_err() {
+                    let _ = end.send(());
+                }
             }
             return Ok(Response::new(Said::Text(None)));
         }
         "/empty" => {
             let status = request.uri().query().expect("a status");
             return Ok(response.status(status).body(Said::Text(None)).expect("built"));
+        }
+        // Without a look at the body.
+        "/refuse" => {
+            let text =
+                Said::Text(Some(Bytes::from_static(b"That is too large, and it was not read.")));
+            return Ok(response.status(413).body(text).expect("built"));
         }
         "/close" => response = response.header("Connection", "close"),
         _ => {}

@@ -100,7 +100,7 @@ impl Room {
                     } else {
                         work()
                     };
-                    self.shared.hub.wake_in_turns(Topic::View(self.id)).await;
+                    self.shared.hub.call_in_turns(Topic::View(self.id)).await;
                     if !rendered {
                         log::error!("page {}: rendering failed", self.id);
                     }

@@ -17,7 +17,7 @@ use super::caller::Caller;
 use super::events::{self, IfNoneMatch, LastEventId, Query};
 use super::{LIVE_HEADERS, LiveJson, NothingNew, STREAM_TYPE};
 use crate::config::Config;
-use crate::door::{Answer, Frames, Hook};
+use crate::door::{Answer, Frames, Hook, Run};
 use crate::headers;
 use crate::identity::{COOKIE as GUEST_COOKIE, Guest, SigningKey};
 use crate::live::Live;
@@ -44,6 +44,10 @@ pub(crate) fn hook(config: Config, live: Live, key: SigningKey, random: Random) 
 }
 
 impl Frames for Stream {
+    fn attach(&mut self, run: Run) {
+        self.set_errand(run);
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
         Stream::poll_frame(self, cx)
     }

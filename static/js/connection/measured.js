@@ -27,7 +27,6 @@
  * @property {number | null} headMs
  * @property {number | null} helloMs
  * @property {number | null} probeMs
- * @property {boolean} together hello and probe came in one piece
  * @property {boolean} nonceOk
  * @property {{ event: string, ms: number, t: number | null }[]} frames `t`: when it was sent, ms after hello
  * @property {{ ms: number, bytes: number }[]} pieces

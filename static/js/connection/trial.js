@@ -33,7 +33,7 @@ export function startTrial(net, pad, signal, onChange) {
   const openedAt = net.now();
   /** @type {Trial} */
   const trial = {
-    pad, ageMs: 0, headMs: null, helloMs: null, probeMs: null, together: false, nonceOk: true, frames: [], pieces: [],
+    pad, ageMs: 0, headMs: null, helloMs: null, probeMs: null, nonceOk: true, frames: [], pieces: [],
     ended: null, failure: null, advice: null, encoding: null, stalled: false,
   };
   /** @type {Set<() => void>} */
@@ -72,13 +72,12 @@ export function startTrial(net, pad, signal, onChange) {
   };
 
   const nonce = randomId(12);
-  let helloRead = 0;
   let last = 0;
   let bye = false;
   const query = { base: net.base, mode: /** @type {const} */ ("stream"), cursor: null, topics: ["site"], client: randomId(), nonce, pad, shadow: true };
   void openStream({ fetch: watched, clock: net.clock }, query, abort.signal, {
     bytes() {},
-    frame(frame, read) {
+    frame(frame) {
       const ms = since();
       last = ms;
       /** @type {any} */
@@ -91,11 +90,9 @@ export function startTrial(net, pad, signal, onChange) {
       if (trial.frames.length < MAX_KEPT) trial.frames.push({ event: frame.event, ms, t: typeof data?.t === "number" ? data.t : null });
       if (frame.event === "hello" && trial.helloMs === null) {
         trial.helloMs = ms;
-        helloRead = read;
         trial.nonceOk = data?.nonce === nonce;
       } else if (frame.event === "probe" && trial.probeMs === null) {
         trial.probeMs = ms;
-        trial.together = trial.helloMs !== null && read === helloRead;
         if (data?.nonce !== nonce) trial.nonceOk = false;
       } else if (frame.event === "bye") bye = true;
       changed();

@@ -51,7 +51,7 @@ export function classify(trial) {
     return trial.ageMs - trial.helloMs >= TIMING.probeMax ? "late" : "waiting";
   }
   const gap = trial.probeMs - trial.helloMs;
-  if (trial.together || gap < TIMING.probeMin) return "lumped";
+  if (gap < TIMING.probeMin) return "lumped";
   // The server says in the frame when it sent it; the rest was spent on the way.
   const sent = trial.frames.find((frame) => frame.event === "probe")?.t ?? TIMING.probeSent;
   const latest = (trial.pad ? TIMING.probeMax : TIMING.punctual) - TIMING.probeSent;

@@ -70,9 +70,9 @@ export function createView(root, on) {
       if (!telling) return;
       const message = letter(measured, location.origin);
       setText(text, message);
-      const address = `mailto:?subject=${encodeURIComponent(`Live pages of ${location.host} in our network`)}&body=${encodeURIComponent(message)}`;
-      mail.hidden = address.length > MAX_MAILTO;
-      mail.href = mail.hidden ? "" : address;
+      const address = (/** @type {string} */ body) => `mailto:?subject=${encodeURIComponent(`Live pages of ${location.host} in our network`)}&body=${encodeURIComponent(body)}`;
+      const whole = address(message);
+      mail.href = whole.length > MAX_MAILTO ? address(letter(measured, location.origin, { short: true })) : whole;
     },
   };
 

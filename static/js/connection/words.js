@@ -260,11 +260,12 @@ export function rows(measured, live) {
 /**
  * What whoever runs the network needs to know.
  * @param {Measured} measured @param {string} origin the wiki's address
+ * @param {{ short?: boolean }} [options] `short`: without the figures, for a mail program that takes only so much
  * @returns {string}
  */
-export function letter(measured, origin) {
+export function letter(measured, origin, { short = false } = {}) {
   const { kind } = judge(measured);
-  const lines = rows(measured, null).map((row) => `- ${row.name}: ${row.value}.`);
+  const lines = short ? [] : rows(measured, null).map((row) => `- ${row.name}: ${row.value}.`);
   const wishes = {
     buffer: "Please let responses below /_live/ pass as they come: no buffering, no collecting for a scan, no waiting for a full block.",
     time: "Please let a response live for at least 6 minutes, and be silent for at least 30 s: the wiki sends a sign of life every 15 s, and ends each response by itself.",

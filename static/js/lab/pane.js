@@ -158,7 +158,7 @@ export function createPane(options) {
     const stamp = createStamp(mine);
     const blocks = createBlocks(copy, { rev: view.rev, keepPosition: false, fetch, onChange: ({ rev }) => stamp(rev) });
     blocks.replaceAll(view.blocks, view.rev);
-    const opened = createLive({ topics: [`view:${page}`], cursor: view.cursor, forced: way.rung, fetch, timing: timingOf(way) });
+    const opened = createLive({ topics: [`view:${page}`], cursor: view.cursor, forced: way.rung, sharing: null, fetch, timing: timingOf(way) });
     live = opened;
     const apply = (/** @type {any} */ change) => {
       if (!blocks.apply(change)) void blocks.resync(page);

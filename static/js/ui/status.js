@@ -43,7 +43,12 @@ export function createStatus(root, live) {
     fieldset.append(el("label", {}, el("input", { type: "radio", name: "halley-live", value }), label));
   }
   const again = el("button", { type: "button", class: "button small live-again", hidden: true }, "Try again now");
-  const links = el("p", { class: "live-links" }, el("a", { href: "/connection" }, "What does this network do?"));
+  const links = el(
+    "p",
+    { class: "live-links" },
+    el("a", { href: "/connection" }, "What does this network do?"),
+    el("a", { href: "/lab" }, "Compare in the laboratory"),
+  );
   const menu = el("details", { id: "live-menu" }, summary, el("div", { class: "live-panel" }, reason, heard, again, fieldset, links));
   const announcer = el("span", { class: "visually-hidden", role: "status" });
   /** @type {(() => void)[]} */

@@ -23,7 +23,7 @@ export async function startServer({ env = {}, data = temporaryFolder('data'), cw
   const port = await freePort()
   const start = () =>
     startProcess(built('halley', 'HALLEY_BIN'), ['serve', '--port', String(port), '--data', data], {
-      ready: /listening on (http:\/\/[\d.]+:\d+)/,
+      ready: /listening on (https?:\/\/[\d.]+:\d+)/,
       // What is shipped is what is tested, also where a debug build stands in.
       env: { HALLEY_RELOAD: 'false', ...env },
       cwd,
@@ -32,7 +32,8 @@ export async function startServer({ env = {}, data = temporaryFolder('data'), cw
   const server = {
     port,
     data,
-    url: `http://127.0.0.1:${port}`,
+    /** `https` when its settings make it so. */
+    url: running.match[1],
     get pid() {
       return running.pid
     },

@@ -166,7 +166,9 @@ export class FakeBrowser {
       constructor() {
         const worker = browser.startWorker();
         const port = { onmessage: null, open: true };
-        const connection = worker.hub.connect(pipe(tab, (data) => port.open && port.onmessage?.({ data })));
+        const down = pipe(tab, (data) => port.open && port.onmessage?.({ data }));
+        // `loses` is a way to test what must never happen: a message that does not arrive.
+        const connection = worker.hub.connect((message) => browser.loses?.(tab, message) || down(message));
         const up = pipe(worker.process, (data) => connection.message(data));
         this.port = {
           postMessage: (message) => !tab.dead && port.open && up(message),
@@ -213,6 +215,8 @@ export class FakeBrowser {
     tab.kill = () => {
       tab.open = false;
       process.kill();
+      // As Chromium tells the other end of a port.
+      for (const port of this.worker?.ports ?? []) if (port.tab === process && this.mode === "bare") this.worker.process.later(() => port.connection.gone());
     };
     tab.show = (visible) => {
       env.document.visibilityState = visible ? "visible" : "hidden";

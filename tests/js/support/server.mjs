@@ -246,6 +246,11 @@ export class FakeServer {
     this.streams.add(stream);
     signal?.addEventListener("abort", () => close(true));
     const nonce = fault.cache ? "somebody-elses" : request.query.get("nonce");
+    if (fault.busy > 0) {
+      fault.busy -= 1;
+      stream.bye("busy", 4000);
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    }
     if (pad) write(`: ${" ".repeat(4096)}\n\n`, true);
     write(`event: hello\nid: ${position}\ndata: ${JSON.stringify({ nonce, client: "c", heartbeat: server.heartbeatMs / 1000, max_age: server.maxAgeS, server: "0", cursor: position, t: 0 })}\n\n`);
     send(false);

@@ -28,6 +28,11 @@ impl Wiki {
 
     /// The same with settings.
     pub fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_at(0, data, settings)
+    }
+
+    /// The same on a port, 0 for any free one.
+    pub fn start_at(port: u16, data: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_halley"));
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
@@ -36,7 +41,7 @@ impl Wiki {
             }
         }
         command
-            .args(["serve", "--port", "0", "--data"])
+            .args(["serve", "--port", &port.to_string(), "--data"])
             .arg(data)
             .current_dir(data)
             .env("HALLEY_FREE_FLOOR_BYTES", "0")
@@ -61,6 +66,17 @@ impl Wiki {
                 panic!("the server does not listen: {error}");
             }
         }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        let port = self.base.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.expect("a port")
+    }
+
+    /// The number of the process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// `host:port`
