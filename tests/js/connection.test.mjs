@@ -114,6 +114,7 @@ describe('the words', () => {
     assert.match(mute, /https:\/\/wiki\.test shows[\s\S]*holds responses back[\s\S]*no buffering/)
     assert.doesNotMatch(mute, /6 minutes|POST requests/)
     assert.match(letter(found({}), 'https://wiki.test'), /Nothing has to be changed/)
+    assert.match(letter(found({ long: cutAt(40_000) }), 'https://wiki.test'), /lets live pages through[\s\S]*broken off after 40 s[\s\S]*live for at least 6 minutes/)
     assert.match(letter(found({ post: { ...sent, ok: false, changed: true } }), 'https://wiki.test'), /POST requests with bodies pass unchanged/)
   })
 })

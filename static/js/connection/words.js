@@ -278,7 +278,8 @@ export function letter(measured, origin, { short = false } = {}) {
     cut: [wishes.time], idle: [wishes.time], blocked: ["Please let responses of the type text/event-stream pass below /_live/.", wishes.buffer],
     cached: [wishes.copy],
   };
-  const asked = [...(needed[kind] ?? []), ...(measured.post && !measured.post.ok ? [wishes.post] : [])];
+  const brokenOff = measured.long?.ended && !measured.long.ended.bye && kind !== "cut" && kind !== "idle";
+  const asked = [...(needed[kind] ?? []), ...(brokenOff ? [wishes.time] : []), ...(measured.post && !measured.post.ok ? [wishes.post] : [])];
   return [
     `The wiki at ${origin} shows changes as they happen, over plain HTTP responses that stay open (no WebSockets). Measured from a browser in this network on ${new Date(measured.at).toISOString().slice(0, 16).replace("T", " ")} UTC:`,
     "",
