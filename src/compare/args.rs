@@ -71,7 +71,7 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-The full grid takes about 50 minutes on 2 cores; what it will take is said at its start. Ctrl-C
+The full grid takes about 35 minutes on 2 cores; what it will take is said at its start. Ctrl-C
 keeps what was measured and writes the reports. Without --json, --csv or --html all three are
 written to a directory.
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grid_is_the_papers_and_ends_in_about_an_hour() {
+    fn the_grid_is_the_papers_and_ends_within_about_an_hour() {
         let plan = plan(&[]).expect("a plan");
         // 5 numbers of clients × 4 publish intervals × (stream, hold, 4 polls), and the writer alone.
         assert_eq!(plan.cells().len(), 5 * 4 * 6 + 4);
