@@ -22,7 +22,8 @@ How to read a line:
   stream, from its beginning; and the **bound** that the protocol sets (the ladder table in the module doc of \`live\`).
 - **news**: how long a word of the other took to arrive on that rung, typed in bursts and singly.
 - **back**: from the end of the fault to the stream. On a lower rung the way back is tried after a minute, then at
-  doubling distances, and taken after a heartbeat: 95 s are within the protocol.
+  doubling distances, and taken after a heartbeat: 95 s are within the protocol, and as much again as the next distance
+  where this machine was too busy for a proof.
 - **lost / twice / order**: events of the server's log, read by an independent connection, that did not reach the page,
   reached it twice, or in another order; for the writer also the words in the page, each of which must be there once
   and in order, on the server's disk.

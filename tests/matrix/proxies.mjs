@@ -36,7 +36,7 @@ async function start(kind, how) {
   writeFileSync(file, config)
   // Squid and Apache give up being root, and must still write here.
   chmodSync(folder, 0o777)
-  const running = await startProcess(program, args(file), { env: { PATH: sbin, ...env }, cwd: folder })
+  const running = await startProcess(program, args(file), { env: { PATH: sbin, ...env }, cwd: folder, children: true })
   const url = `http://127.0.0.1:${port}`
   await until(() => fetch(url).then(() => true, () => false), { seconds: 20, what: () => `${program} answered: ${running.log().slice(-2000)}`, every: 50 })
   return { url, stop: () => running.stop('SIGTERM') }

@@ -58,10 +58,10 @@ export const QUICK_RETURN = { shadowFirst: 1000, shadowMax: 4000 }
 const HEARTBEAT = 19
 /**
  * Seconds until a shadow stream that begins after the fault: the first comes 60 s ± 20 % after the demotion, the next
- * 120 s ± 20 % after that one has failed.
+ * 120 s ± 20 % after that one has failed, be it for the fault or because this process stood still during its proof.
  * @param {number} lasted seconds of the fault
  */
-const shadow = (lasted) => (lasted < 48 ? 72 : 168)
+const shadow = (lasted) => (lasted < 48 && standstills.max < 3e8 ? 72 : 168)
 /** Reconnecting after a fault: at most 30 s between tries, then hello and probe. */
 const RECONNECT = 33
 

@@ -9,7 +9,7 @@
 //
 // --seed N, --parallel N (rows at the same time); TEST_SLOW=3 stretches the bounds.
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { long as longAsked, root } from '../browser/harness/processes.mjs'
@@ -98,7 +98,7 @@ console.log(`# pass ${cells.length - failed.length}\n# fail ${failed.length}`)
 await server.stop()
 
 if (options.write) {
-  const machine = `${cpus().length} cores, Node ${process.versions.node}, ${new Date(begun).toISOString().slice(0, 10)}, ${long ? 'long' : 'short'} form, seed ${seed}, ${((Date.now() - begun) / 1000).toFixed(0)} s`
+  const machine = `${cpus().length} cores with a load of ${loadavg()[1].toFixed(0)}, Node ${process.versions.node}, ${new Date(begun).toISOString().slice(0, 10)}, ${long ? 'long' : 'short'} form, seed ${seed}, ${((Date.now() - begun) / 1000).toFixed(0)} s`
   const missing = absent.map(({ number, does, why }) => `- ${number}: ${does} (${why}).`).join('\n')
   const seen = (/** @type {Row} */ row) => (row.seen ? ` *Seen at: ${row.seen}.*` : '')
   writeFileSync(

@@ -36,13 +36,14 @@ export function temporaryFolder(name = 'test') {
  * Starts a program and waits until a line of its output matches; without `ready`, until it runs.
  * @param {string} program
  * @param {string[]} args
- * @param {{ ready?: RegExp, env?: Record<string, string>, cwd?: string, seconds?: number }} options
+ * @param {{ ready?: RegExp, env?: Record<string, string>, cwd?: string, seconds?: number, children?: boolean }} options
+ *   `children`: it has some of its own, which only it can end
  */
-export async function startProcess(program, args, { ready, env = {}, cwd = root, seconds = 30 }) {
+export async function startProcess(program, args, { ready, env = {}, cwd = root, seconds = 30, children = false }) {
   // Our own variables are no settings of the server.
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HALLEY_')))
   const child = spawn(program, args, { cwd, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  const kill = () => child.kill('SIGKILL')
+  const kill = () => child.kill(children ? 'SIGTERM' : 'SIGKILL')
   undo.add(kill)
   let log = ''
   /** @type {Promise<{ code: number | null, signal: string | null }>} */

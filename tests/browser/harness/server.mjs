@@ -140,6 +140,7 @@ export async function startNginx(template, targetPort) {
   )
   const running = await startProcess('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', 'stderr'], {
     ready: /start worker process/,
+    children: true,
     env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   })
   const url = `http://127.0.0.1:${port}`
