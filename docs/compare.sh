@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures again and writes docs/compare.html, docs/compare.md and the figures in README.md.
 #
-#   docs/compare.sh target/release/halley                        the whole grid, about an hour
+#   docs/compare.sh target/release/halley                        the whole grid, about 35 minutes
 #   docs/compare.sh target/release/halley --clients 100,500,1000 --publish 1,5,15 --poll 1,5,15
-#                                                                a part of it, about 15 minutes
+#                                                                a part of it, about 6 minutes
 #
 # On a machine that does nothing else meanwhile.
 set -euo pipefail

@@ -85,12 +85,7 @@ fn a_tiny_grid_is_measured_and_its_reports_agree() {
                 assert_eq!(cell[figure][end].as_f64(), Some(value), "{figure} {end} of {cell}");
             }
         }
-        for figure in [
-            "trip_mean_ms",
-            "bytes_per_delivery",
-            "cpu_s_per_1000_deliveries",
-            "memory_bytes_per_client",
-        ] {
+        for figure in ["trip_mean_ms", "bytes_per_delivery", "cpu_s_per_1000_deliveries"] {
             let spread = &cell[figure];
             let of =
                 |end: &str| spread[end].as_f64().unwrap_or_else(|| panic!("{figure} of {cell}"));

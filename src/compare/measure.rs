@@ -20,6 +20,9 @@ use super::{machine, plan};
 /// Beyond a millisecond each, how long clients may take to connect.
 const CONNECTING: Duration = Duration::from_secs(60);
 
+/// Between the first edits, longer than the pause between two renderings.
+const SETTLING: Duration = Duration::from_millis(100);
+
 /// Idle connections by which the kernel's memory is measured.
 const IDLE: usize = 400;
 
@@ -142,6 +145,13 @@ async fn run(stage: Stage<'_>, job: &Job) -> Result<Run, String> {
     let Stage { target, server, page, only_read } = stage;
     let cell = job.cell;
     let timing = cell.timing(job.least);
+    if !only_read {
+        // What is made once, such as a renderer, is not the clients'.
+        for _ in 0..3 {
+            page.edit().await.map_err(|e| format!("an edit was not accepted: {e}"))?;
+            tokio::time::sleep(SETTLING).await;
+        }
+    }
     let memory_before = server.map(Server::memory);
     let log = Arc::new(Log::default());
     let crowd = Crowd {

@@ -85,7 +85,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const EDITS: f64 = 3.0;
 
 /// A server's start, and a millisecond for each client that connects.
-const START: Duration = Duration::from_millis(700);
+const START: Duration = Duration::from_millis(1_000);
 
 /// Between two clients that connect, so that opening them does not disturb the other lanes.
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(1);

@@ -188,6 +188,16 @@ struct Changed {
     last: bool,
 }
 
+/// The data of `bye`: within which time to come back.
+#[derive(Default, Deserialize)]
+struct Bye {
+    #[serde(default)]
+    after_ms: u64,
+}
+
+/// No server may send a client away for longer.
+const LONGEST_BYE_MS: u64 = 60_000;
+
 /// A change that claims to be of more edits than this counts as one.
 const MAX_EDITS: u64 = 10_000;
 
@@ -229,7 +239,7 @@ impl Client {
         }
         let mut frames: Frames = connection.into_frames(&head);
         loop {
-            let mut bye = false;
+            let mut bye = None;
             let open = frames
                 .next(|frame| {
                     let at = Instant::now();
@@ -245,18 +255,27 @@ impl Client {
                         "hello" | "batch" | "reset" => {
                             self.apply(data, at, kind == "reset");
                         }
-                        "bye" => bye = true,
+                        "bye" => bye = Some(serde_json::from_str(data).unwrap_or_default()),
                         _ => {}
                     }
                 })
                 .await?;
-            if bye {
+            if let Some(Bye { after_ms }) = bye {
+                // Everybody in their own part of the time, so that nobody comes together.
+                let spread = Duration::from_millis(after_ms.min(LONGEST_BYE_MS));
+                tokio::time::sleep(spread.mul_f64(self.phase())).await;
                 return Ok(());
             }
             if !open {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+
+    /// This client's own place in what all do in turn, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
+    fn phase(&self) -> f64 {
+        (self.n as f64 + self.crowd.shift) / self.crowd.clients as f64
     }
 
     /// Held requests, one after the other.
@@ -279,9 +298,7 @@ impl Client {
             Err(_) => None,
         };
         let start = start.unwrap_or_else(Instant::now);
-        #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
-        let phase = (self.n as f64 + self.crowd.shift) / self.crowd.clients as f64;
-        let mut first = start + interval.mul_f64(phase);
+        let mut first = start + interval.mul_f64(self.phase());
         while first < Instant::now() {
             first += interval;
         }

@@ -282,9 +282,11 @@ impl Results {
                     if all > 0.0 { cost * (1.0 - share / all).max(0.0) } else { cost }
                 });
                 run.values[Metric::CpuNet as usize] = net;
+                // Where few clients took less than a server's memory varies by, it is unknown.
+                let more = run.growth.zip(*growth).map(|(all, alone)| all - alone);
                 #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
-                let each = |(all, alone): (f64, f64)| (all - alone).max(0.0) / cell.clients as f64;
-                run.values[Metric::Memory as usize] = run.growth.zip(*growth).map(each);
+                let each = |more: f64| more / cell.clients as f64;
+                run.values[Metric::Memory as usize] = more.filter(|more| *more > 0.0).map(each);
             }
         }
     }

@@ -119,7 +119,7 @@ pub fn findings(results: &Results) -> Vec<Finding> {
 fn cost_of_push(results: &Results) -> Finding {
     let claim = "Push costs the server more processor time than pull: seven times as much.";
     let mut equal = Vec::new();
-    let (mut dearer, mut pairs) = (0, 0);
+    let (mut dearer, mut rarer, mut pairs) = (0, 0, 0);
     for publish in results.publishes() {
         for clients in results.clients() {
             let Some(stream) = results.find(Delivery::Stream, clients, publish) else { continue };
@@ -128,6 +128,7 @@ fn cost_of_push(results: &Results) -> Finding {
                 let Some(by) = by else { continue };
                 pairs += 1;
                 dearer += usize::from(by > SAME);
+                rarer += usize::from(by > SAME && interval > publish);
                 if interval == publish {
                     equal.push(by);
                 }
@@ -151,12 +152,15 @@ fn cost_of_push(results: &Results) -> Finding {
     } else {
         Verdict::InPart
     };
+    let polls = match rarer {
+        0 => String::new(),
+        n => format!(", {n} of them with polls rarer than edits, where one answer carries several"),
+    };
     let figures = format!(
         "For the same edits, with polls as frequent as edits, streaming took {} times the processor \
          time of polling in the median of {} pairs ({} to {}): more in {more}, less in {less}. Over \
-         all poll intervals, streaming cost more in {dearer} of {pairs} pairs, which are those with \
-         polls rarer than edits, where one answer carries several. The writer’s own cost is \
-         subtracted from both.",
+         all poll intervals, streaming cost more in {dearer} of {pairs} pairs{polls}. The writer’s own \
+         cost is subtracted from both.",
         number(spread.median),
         equal.len(),
         number(spread.min),
