@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::http2::{self, Pace};
@@ -193,8 +194,6 @@ pub(super) struct Fate {
     pub broken: AtomicBool,
     /// All of it has been passed on.
     pub whole: AtomicBool,
-    /// It was answered with a refusal; the rest is of no use to anybody.
-    pub refused: AtomicBool,
 }
 
 impl Upload {
@@ -246,7 +245,8 @@ impl HttpBody for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.fate.refused.load(Ordering::Relaxed)
+        // Whoever is too slow is not waited for, and who has gone sends no more.
+        if !self.fate.late.load(Ordering::Relaxed)
             && let Some(incoming) = self.incoming.take()
         {
             drain(incoming);
@@ -261,10 +261,11 @@ const DRAIN_BYTES: usize = 32 << 20;
 /// Reads the rest of a body and drops it: some clients overlook an answer when they are told to
 /// send no more.
 pub(super) fn drain(mut incoming: Incoming) {
+    let Ok(runtime) = Handle::try_current() else { return };
     if incoming.is_end_stream() {
         return;
     }
-    tokio::spawn(timeout(DRAIN, async move {
+    runtime.spawn(timeout(DRAIN, async move {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
             let length = frame.data_ref().map_or(0, Bytes::len);

@@ -37,7 +37,6 @@ pub(super) async fn relay(
             let refused = parts.status.is_client_error() || parts.status.is_server_error();
             if refused && !fate.whole.load(Ordering::Relaxed) {
                 // The rest of the request is not waited for.
-                fate.refused.store(true, Ordering::Relaxed);
                 parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Response::from_parts(parts, Body::relayed(incoming, lease))

@@ -65,6 +65,8 @@ function attach() {
       });
     });
     live.on("reset", () => blocks.resync(pageId));
+    // Fetched at once; what each event says is then known already.
+    live.on("crowd", ({ topic }) => void (topic === `view:${page}` && blocks.resync(pageId)));
     createPreviewNote(preview, live);
   });
   part("the panes", () => {

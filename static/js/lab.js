@@ -125,7 +125,8 @@ function attach() {
   /** @param {import("./lab/run.js").Snapshot} snapshot */
   function draw(snapshot) {
     setText(timer, `${clock(snapshot.measured)} of ${minutes}:00`);
-    panes.forEach((pane, i) => pane.show(snapshot.figures[i], run.state === "running"));
+    const reached = panes.some((pane) => pane.reaches);
+    panes.forEach((pane, i) => pane.show(snapshot.figures[i], run.state === "running", reached));
     table.show(names(), snapshot.figures);
     names().forEach((name, i) => setText(legend[i], name));
     drawCharts(snapshot.measured / 1000);

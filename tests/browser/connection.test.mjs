@@ -176,7 +176,9 @@ describe('the page "Connection"', { concurrency: 4 }, () => {
     /** @type {string[]} */
     const asked = []
     await page.waitForSelector('#measure-stop:visible')
-    await page.click('#measure-stop')
+    await page.focus('#measure-stop')
+    await page.keyboard.press('Enter')
+    assert.equal(await page.evaluate(() => document.activeElement?.id), 'measure-again', 'the keyboard stays with the buttons')
     page.on('request', (request) => asked.push(request.url()))
     assert.match((await read(page)).words, /stopped before anything was certain/)
     assert.equal((await read(page)).letter, '')

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { slowness, until } from './harness/processes.mjs'
+import { startFaultProxy } from './harness/server.mjs'
 import { limit, useWiki } from './harness/wiki.mjs'
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -358,6 +359,24 @@ describe('laboratory', () => {
     await page.keyboard.press('Enter')
     await reaches(page, 'ended')
     assert.equal(await page.evaluate(() => document.activeElement?.id), 'lab-start')
+  })
+
+  it('a way that the network does not let through is told from a server that is away', limit(), async () => {
+    const proxy = await startFaultProxy(wiki.server.port, 'mute')
+    try {
+      const anna = await wiki.people.person(proxy.url)
+      const page = await anna.context.newPage()
+      await page.goto('/lab')
+      await page.click('#lab-start')
+      await reaches(page, 'running')
+      await page.locator('.lab-c0 .lab-note', { hasText: 'This network does not let this way through.' }).waitFor()
+      await until(async () => (await figuresOf(page)).shown[2] > 0, { what: 'polling goes on' })
+      assert.equal((await figuresOf(page)).shown[0], 0)
+      await page.click('#lab-stop')
+      await anna.close()
+    } finally {
+      await proxy.stop()
+    }
   })
 
   it('the menu of a page that is live leads here', limit(), async () => {

@@ -104,6 +104,12 @@ describe('the words', () => {
     assert.deepEqual(rows(nothingMeasured(0), null), [])
   })
 
+  it('tell the size of a buffer, also where two of it were read at once', () => {
+    const padded = { ...good, pad: true, pieces: [{ ms: 1, bytes: 8192 }, { ms: 700, bytes: 4096 }] }
+    const held = rows(found({ plain: { ...blank, ageMs: 26000 }, padded }), null).find((row) => row.id === 'held')
+    assert.equal(held?.value, 'until about 4 KB have gathered')
+  })
+
   it('tell whose word about the client is not believed', () => {
     const { means } = rows(found({ probes: [{ ...probe, address: '127.0.0.1', proxies: ['X-Forwarded-For'] }] }), null).find((row) => row.id === 'proxy') ?? {}
     assert.match(means ?? '', /takes you for 127\.0\.0\.1: it needs the setting trusted_proxy/)
@@ -114,6 +120,7 @@ describe('the words', () => {
     assert.match(mute, /https:\/\/wiki\.test shows[\s\S]*holds responses back[\s\S]*no buffering/)
     assert.doesNotMatch(mute, /6 minutes|POST requests/)
     assert.match(letter(found({}), 'https://wiki.test'), /Nothing has to be changed/)
+    assert.match(letter(found({ long: cutAt(40_000) }), 'https://wiki.test'), /lets live pages through[\s\S]*broken off after 40 s[\s\S]*live for at least 6 minutes/)
     assert.match(letter(found({ post: { ...sent, ok: false, changed: true } }), 'https://wiki.test'), /POST requests with bodies pass unchanged/)
   })
 })

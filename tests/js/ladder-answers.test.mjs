@@ -61,3 +61,15 @@ test("wrong nonce: one answer from a cache is met by a new path, and nothing els
   assert.notEqual(nonces[0], nonces[1]);
   whole(tab);
 });
+
+test("refused by a page of HTML: that was the network, and nobody is told that the page was deleted", async () => {
+  const tab = openTab({ fault: { filtered: true } });
+  await tab.clock.advance(MINUTE);
+  assert.equal(tab.live.status.state, "offline");
+  assert.match(tab.live.status.reason, /page of its own/);
+  assert.equal(verdict(tab), null);
+  tab.server.fault.filtered = false;
+  await tab.clock.advance(40 * SECOND);
+  assert.equal(tab.says(), "live/stream");
+  whole(tab);
+});

@@ -120,3 +120,11 @@ test("threshold: held back at first, then a padded shadow stream gets through", 
   await tab.clock.advance(1000);
   whole(tab);
 });
+
+test("mute: on a line on which every answer takes 2 s it takes longer, and still goes to held requests", async () => {
+  const tab = openTab({ fault: { mute: true, latency: 2000 } });
+  await tab.publish(15, SECOND);
+  assert.equal(tab.says(), "live/hold");
+  await tab.clock.advance(4 * SECOND);
+  whole(tab);
+});

@@ -211,3 +211,22 @@ test("recycling: at no moment is there no stream, and never more than two", asyn
   assert.ok(tab.server.count("stream") >= 3);
   whole(tab);
 });
+
+test("an outage that ends while a stream and a poll wait for it blames the stream for nothing", async () => {
+  for (let ms = 500; ms < 30 * SECOND; ms += 250) {
+    const tab = openTab();
+    await tab.clock.advance(2 * SECOND);
+    for (const stream of tab.server.streams) stream.cut();
+    let end;
+    tab.server.fault.frozen = new Promise((done) => (end = done));
+    // What a poll brings is whole a moment before a stream says hello.
+    tab.server.fault.streamDelay = 60;
+    await tab.clock.advance(ms);
+    delete tab.server.fault.frozen;
+    end();
+    await tab.clock.advance(3 * SECOND);
+    assert.equal(verdict(tab), null, `after ${ms} ms: ${tab.live.status.reason}`);
+    assert.equal(tab.server.count("hold"), 0, `after ${ms} ms`);
+    tab.live.stop();
+  }
+});

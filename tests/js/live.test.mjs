@@ -104,6 +104,20 @@ test("reset: every handler is awaited before events go on", async () => {
   assert.equal(tab.live.cursor, tab.server.head);
 });
 
+test("very many events of one topic that come at once are announced before them, and all come", async () => {
+  const tab = openTab();
+  await tab.clock.advance(2 * SECOND);
+  const order = [];
+  tab.live.on("crowd", ({ topic }) => order.push(topic));
+  tab.live.on("event", (event) => order.push(event.data));
+  for (let n = 0; n < 60; n += 1) tab.server.log.push({ topic: n % 10 ? "view:1" : "site", kind: "changed", data: n });
+  tab.server.flush();
+  await tab.clock.advance(SECOND);
+  assert.deepEqual(order, ["view:1", ...Array.from({ length: 60 }, (_, n) => n)]);
+  await tab.publish(5, 100);
+  assert.equal(order.length, 66, "few are not announced");
+});
+
 test("a handler that throws stops neither the others nor the stream", async (context) => {
   context.mock.method(console, "error", () => {});
   const tab = openTab();

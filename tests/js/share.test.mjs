@@ -313,6 +313,25 @@ test("a hidden tab does not lead where another is looked at", async () => {
   assert.deepEqual(a.got, ["x", "y"]);
 });
 
+test("a worker that crashes is noticed at once: another has the connection within a second", async () => {
+  const on = scene("worker");
+  const tabs = [on.browser.open({ client: "client1client", page: 1 }), on.browser.open({ client: "client2client", page: 1 })];
+  await on.clock.advance(3 * SECOND);
+  const beats = on.server.beats.length;
+  on.browser.worker.process.kill();
+  // With it went the tab in whose process it was.
+  tabs[0].kill();
+  on.server.publish("x");
+  await on.clock.advance(SECOND);
+  assert.equal(on.browser.hubs, 2);
+  assert.deepEqual(tabs[1].got, ["x"]);
+  assert.equal(tabs[1].says(), "live/stream");
+  const [stream] = on.server.streams;
+  assert.equal(on.server.beats.slice(beats).find((beat) => beat.client === "client2client")?.via, stream.request.query.get("client"));
+  const left = on.server.requests.filter((request) => request.mode === "leave").map((request) => JSON.parse(request.body).client);
+  assert.deepEqual(left, ["client1client"]);
+});
+
 test("a message that got lost on the way is noticed by the next one, and asked for", async () => {
   const on = scene("worker");
   const [a, b] = [on.browser.open(), on.browser.open()];

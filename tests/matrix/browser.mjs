@@ -166,6 +166,7 @@ export class Tab {
     this.problems = []
     this.resets = 0
     this.openedAt = 0
+    this.connectedAt = 0
     this.cursor = ''
     /** @type {string[]} */
     this.topics = []
@@ -176,6 +177,7 @@ export class Tab {
   connect({ cursor, topics, forced }) {
     this.cursor = cursor
     this.topics = topics
+    this.connectedAt = Date.now()
     this.live = createLive({
       topics,
       cursor,

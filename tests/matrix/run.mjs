@@ -16,7 +16,7 @@ import { long as longAsked, root } from '../browser/harness/processes.mjs'
 import { startFaultProxy, startServer } from '../browser/harness/server.mjs'
 import { introduction, proxiesIntroduction } from './introduction.mjs'
 import { installed, proxies } from './proxies.mjs'
-import { playRow } from './row.mjs'
+import { playRow, stoodStill, watchStandstills } from './row.mjs'
 import { absent, faults } from './rows.mjs'
 import { failure, markdown, plain } from './table.mjs'
 
@@ -65,6 +65,7 @@ const rows = chosen().filter((row) => {
 })
 const begun = Date.now()
 const server = await startServer()
+watchStandstills()
 /** @type {Cell[]} */
 const cells = []
 // The longest first, so that none is left alone at the end.
@@ -91,7 +92,7 @@ const failed = cells.filter((cell) => cell.problems.length > 0)
 console.log(`\n${plain(cells)}\n`)
 const sum = (/** @type {'events' | 'lost' | 'twice' | 'order'} */ name) => cells.reduce((total, cell) => total + cell[name], 0)
 const line = `${rows.length} rows, ${cells.length} cells, ${failed.length} that do not hold; ${sum('events')} events: ${sum('lost')} lost, ${sum('twice')} twice, ${sum('order')} out of order`
-console.log(`matrix: ${line}; seed ${seed}, ${((Date.now() - begun) / 1000).toFixed(0)} s`)
+console.log(`matrix: ${line}; seed ${seed}, ${((Date.now() - begun) / 1000).toFixed(0)} s; bounds stretched by up to ${stoodStill()} ms for standstills of this process`)
 // As TAP says it, for tests/run to count.
 console.log(`# pass ${cells.length - failed.length}\n# fail ${failed.length}`)
 await server.stop()

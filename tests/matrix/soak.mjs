@@ -102,12 +102,18 @@ async function round(own) {
   const reader = new Reader(new Browser(proxy.url, { random }), { name: 'r', timing: QUICK_RETURN })
   const tabs = [beside, editor, reader]
   const chains = new Map(tabs.map((tab) => [tab, new Chain(0)]))
+  /** @type {Map<Editor | Reader, boolean>} */
+  const left = new Map()
   const open = async (/** @type {Editor | Reader} */ tab) => {
     await tab.open(path)
     const chain = /** @type {Chain} */ (chains.get(tab))
     chain.begin(tab.pageRev ?? 0)
-    tab.live.on('event', (event) => chain.take(event))
-    tab.live.on('reset', ({ cursor }) => {
+    const { live } = tab
+    // What still comes for a page that was left is nobody's.
+    left.set(tab, false)
+    live.on('event', (event) => tab.live === live && !left.get(tab) && chain.take(event))
+    live.on('reset', ({ cursor }) => {
+      if (tab.live !== live) return
       note(`${tab.name} is reset to ${cursor}`)
       chain.reset()
     })
@@ -149,6 +155,7 @@ async function round(own) {
       } else {
         note(`${tab.name} reloads`)
         count('reload')
+        left.set(tab, true)
         tab.leave()
         // No browser shows a page that does not come: the network must let it through.
         await proxy.mode('off')

@@ -312,6 +312,37 @@ async fn an_answer_that_is_not_taken_in_is_given_up_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_refused_upload_may_end_in_peace() {
+    let secure = Secure::open(Limits::default(), None).await;
+    let mut raw = Raw::open(&secure, &[]).await;
+    let post = [(":method", "POST"), (":scheme", "https"), (":authority", "x")];
+    let head = block(&[&post[..], &[(":path", "/refuse")]].concat());
+    raw.send(frame(HEADERS, END_HEADERS, 1, &head)).await;
+    let part = frame(DATA, 0, 1, &[b'~'; 10_000]);
+    raw.send(part.repeat(3)).await;
+    assert!(raw.answer(1).await.expect("an answer").ends_with("not read."));
+    // Some clients overlook the answer when they are told to send no more.
+    let mut window = 64 * 1024 - 30_000;
+    for _ in 0..20 {
+        while window < 10_000 {
+            let more = raw.next_of(WINDOW).await;
+            window += if more.stream == 1 { more.code() } else { 0 };
+        }
+        raw.send(&part).await;
+        window -= 10_000;
+    }
+    raw.send(frame(DATA, END_STREAM, 1, b"end")).await;
+    raw.get(3, "/head").await;
+    loop {
+        let got = raw.next().await.expect("more frames");
+        assert!(got.kind != RESET && got.kind != GOAWAY, "{got:?}");
+        if (got.kind, got.stream) == (HEADERS, 3) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn requests_that_are_begun_and_given_up_in_masses_end_their_connection() {
     let secure = Secure::open(Limits::default(), None).await;
     let mut raw = Raw::open(&secure, &[]).await;

@@ -61,9 +61,12 @@ export function createView(root, on) {
       running.hidden = !state.running;
       progress.value = state.share;
       setText(doing, state.doing);
+      const pressed = [again, long, stop].find((button) => button === document.activeElement);
       again.hidden = state.running;
       long.hidden = state.running || !measured.done || measured.probes.length === 0;
       stop.hidden = !state.running;
+      // Whoever goes by the keyboard stays where the buttons are.
+      if (pressed?.hidden) (state.running ? stop : again).focus();
       showRows(measured, live);
       const telling = measured.done && measured.probes.length > 0;
       section.hidden = !telling;

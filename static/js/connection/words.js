@@ -144,7 +144,9 @@ function heldRow(measured, plain, proven, filled, rtt) {
   }
   if (["waiting", "blocked", "network", "cached", "full", "cut"].includes(classify(plain))) return null;
   if (filled && plain.helloMs !== null) return { ...base, value: "each piece until the next one comes", means: "Something waits for more before it passes on what it has.", tone: "fair" };
-  if (filled) return { ...base, value: `until about ${size(measured.padded?.pieces[0]?.bytes ?? 4096)} have gathered`, means: "Something fills a buffer before it passes it on.", tone: "fair" };
+  // Several blocks may have been read at once, so the smallest says it best.
+  const block = Math.min(...(measured.padded?.pieces ?? []).map((piece) => piece.bytes));
+  if (filled) return { ...base, value: `until about ${size(Number.isFinite(block) ? block : 4096)} have gathered`, means: "Something fills a buffer before it passes it on.", tone: "fair" };
   if (held === null) return { ...base, value: `until the response ends: nothing came in ${span(plain.ageMs)}`, means: "Something collects the whole response first: a proxy that buffers, or a scanner.", tone: "fair" };
   return { ...base, value: `for up to ${span(held)}`, means: "Something passes data on only from time to time.", tone: "fair" };
 }
@@ -278,7 +280,8 @@ export function letter(measured, origin, { short = false } = {}) {
     cut: [wishes.time], idle: [wishes.time], blocked: ["Please let responses of the type text/event-stream pass below /_live/.", wishes.buffer],
     cached: [wishes.copy],
   };
-  const asked = [...(needed[kind] ?? []), ...(measured.post && !measured.post.ok ? [wishes.post] : [])];
+  const brokenOff = measured.long?.ended && !measured.long.ended.bye && kind !== "cut" && kind !== "idle";
+  const asked = [...(needed[kind] ?? []), ...(brokenOff ? [wishes.time] : []), ...(measured.post && !measured.post.ok ? [wishes.post] : [])];
   return [
     `The wiki at ${origin} shows changes as they happen, over plain HTTP responses that stay open (no WebSockets). Measured from a browser in this network on ${new Date(measured.at).toISOString().slice(0, 16).replace("T", " ")} UTC:`,
     "",

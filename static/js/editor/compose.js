@@ -68,6 +68,8 @@ export async function startEditor(place) {
   session.on("session", ({ you }) => place.onYou?.(you));
   session.on("status", ({ count }) => count > 0 && place.onWrite?.());
   live.on("reset", () => session.resync());
+  // All at once in place of one by one; what each event brings is known then.
+  live.on("crowd", ({ topic }) => void (topic === `doc:${page}` && session.resync()));
   live.on("status", (status) => {
     if (status.state === "live" || status.state === "refreshing") session.retryNow();
   });

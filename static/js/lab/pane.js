@@ -67,6 +67,8 @@ export function createPane(options) {
   let live = null;
   /** Runs of this copy; what comes from an earlier one is void. */
   let turn = 0;
+  /** @type {import("../sync/ladder.js").Status | null} */
+  let latest = null;
   /** Of a pause: news that waits for its end; null: none is held back. @type {any[] | null} */
   let held = null;
   /** Takes what was held back. */
@@ -107,6 +109,7 @@ export function createPane(options) {
 
   /** @param {import("../sync/ladder.js").Status} status */
   function showStatus(status) {
+    latest = status;
     const fell = status.rung !== way.rung && (status.state === "live" || status.state === "refreshing");
     setText(state, statusWords(status));
     state.title = status.reason;
@@ -196,6 +199,7 @@ export function createPane(options) {
     turn += 1;
     live?.stop();
     live = null;
+    latest = null;
     held = null;
     takeHeld = () => {};
   }
@@ -243,14 +247,27 @@ export function createPane(options) {
       tally.resume(now);
     },
     noteEvent,
-    /** Shows figures. @param {import("./tally.js").Figures} figures @param {boolean} running */
-    show(figures, running) {
+    /** The server is reached by this way. */
+    get reaches() {
+      return latest?.state === "live" || latest?.state === "refreshing";
+    },
+    /**
+     * Shows figures.
+     * @param {import("./tally.js").Figures} figures
+     * @param {boolean} running
+     * @param {boolean} reached some copy reaches the server
+     */
+    show(figures, running, reached) {
       setText(now, `${(figures.stale / 1000).toFixed(1)} s`);
       root.classList.toggle("late", figures.stale >= LATE_MS);
       bar.style.width = `${Math.min(100, (100 * figures.stale) / FULL_BAR_MS).toFixed(1)}%`;
       const typical = figures.p50 === null ? "" : ` Typically ${time(figures.p50)} from edit to screen.`;
       const lacks = figures.behind === 0 ? "Shows every change." : `Lacks ${plural(figures.behind, "change", "changes")}.`;
-      setText(note, running || figures.shown > 0 ? `${lacks}${typical}` : "Waits for a change.");
+      // "The server cannot be reached" would be wrong beside a copy that reaches it.
+      const shut = running && reached && latest?.state === "offline";
+      if (shut) setText(state, "Does not get through");
+      root.classList.toggle("shut", shut);
+      setText(note, shut ? `This network does not let this way through. ${lacks}` : running || figures.shown > 0 ? `${lacks}${typical}` : "Waits for a change.");
     },
   };
 }

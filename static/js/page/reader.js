@@ -104,6 +104,8 @@ export function createReader(article, live, options) {
       off.push(
         live.on("event", (event) => part("the live text", () => take(event), stop)),
         live.on("reset", () => blocks.resync(options.page)),
+        // Fetched at once; what each event says is then known already.
+        live.on("crowd", (crowd) => void (crowd.topic === topic && blocks.resync(options.page))),
       );
     },
     stop,

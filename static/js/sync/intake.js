@@ -16,10 +16,27 @@ import { APPLY, Cover, SEEN, covers, sameEpoch } from "./cursor.js";
  * @typedef {{ pos: string | null, abort?: AbortController }} Origin
  */
 
+/** So many events of one topic in one batch: whoever can fetch the whole at once is quicker so. */
+const CROWD = 50;
+
+/**
+ * Topics of which a batch brings very many events.
+ * @param {readonly LiveEvent[]} events
+ * @returns {string[]}
+ */
+function crowded(events) {
+  if (events.length < CROWD) return [];
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const event of events) counts.set(event?.topic, (counts.get(event?.topic) ?? 0) + 1);
+  return [...counts].filter(([, count]) => count >= CROWD).map(([topic]) => topic);
+}
+
 /**
  * @param {object} options
  * @param {string | null} options.cursor
  * @param {(event: LiveEvent) => void} options.onEvent
+ * @param {(topic: string) => void} options.onCrowd very many events of this topic come now
  * @param {(cursor: string) => Promise<void>} options.onReset what was known does not join what comes
  * @param {(cursor: string | null, events: number) => void} options.onApplied
  * @param {() => void} options.onGap something is missing between what is known and a batch
@@ -80,6 +97,7 @@ export function createIntake(options) {
     }
     const fresh = cover.advance(batch);
     options.onApplied(cover.cursor, fresh.length);
+    for (const topic of crowded(fresh)) options.onCrowd(topic);
     for (const event of fresh) if (typeof event?.topic === "string") options.onEvent(event);
     return fresh.length;
   }

@@ -48,6 +48,7 @@ import { TIMING } from "./timing.js";
  * @property {number | null} lateAt when the first of the frames came that were late in a row
  * @property {number} heartbeatMs
  * @property {number} maxAgeMs 0: not told
+ * @property {boolean} excused its `hello` was given more time, once
  */
 
 /** @typedef {{ mode?: string | null, wait?: number, interval_ms?: number, why?: string } | null | undefined} Advice */
@@ -145,6 +146,8 @@ export class Ladder {
     this.silentSince = null;
     this.modeAt = 0;
     this.pollOkAt = -1;
+    /** When an answer last came that had been so long on its way that the network may have been away. */
+    this.slowAt = -1;
     this.rungOk = false;
     /** When a held request was last answered. */
     this.holdOkAt = -1;

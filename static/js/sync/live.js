@@ -88,6 +88,7 @@ export function createLive(options) {
       if (event.topic.startsWith("here:")) people.take(event);
       emit("event", event);
     },
+    onCrowd: (topic) => void emit("crowd", { topic }),
     async onReset(cursor) {
       beats.relist();
       await Promise.all(emit("reset", { cursor }).map((result) => Promise.resolve(result).catch((error) => console.error("halley: a reset handler failed", error))));
@@ -287,8 +288,9 @@ export function createLive(options) {
     },
 
     /**
-     * Names: `event`, `reset`, `status`, `here`, `hello`, `you`.
-     * @param {"event"|"reset"|"status"|"here"|"hello"|"you"} name
+     * Names: `event`, `reset`, `status`, `here`, `hello`, `you`, and `crowd` before
+     * very many events of one topic that come at once.
+     * @param {"event"|"reset"|"status"|"here"|"hello"|"you"|"crowd"} name
      * @param {(value: any) => any} handler reset handlers may return a promise; events wait for it
      * @returns {() => void} off
      */

@@ -6,6 +6,7 @@
 
 import { setDeadline } from "./clock.js";
 import { createSseParser } from "./sse.js";
+import { isRefusal } from "./states.js";
 
 /** @typedef {import("./clock.js").Clock} Clock */
 /** @typedef {{ seq?: number, topic: string, kind: string, data: any }} LiveEvent `seq`: its own position in the log */
@@ -49,7 +50,8 @@ function mediaType(response) {
 
 /**
  * What an answer that is not news means. A redirect or an HTML page where our
- * own format was asked for comes from a network that wants a sign-in.
+ * own format was asked for comes from a network that wants a sign-in, or that
+ * filters: our own refusals are JSON.
  * @param {Response} response @param {number} now
  * @returns {Failure}
  */
@@ -57,7 +59,8 @@ function refusal(response, now) {
   if (response.type === "opaqueredirect" || response.status === 511 || (response.status >= 300 && response.status < 400)) {
     return { kind: "type", status: response.status };
   }
-  if (response.ok) return { kind: "type", status: response.status };
+  const foreign = isRefusal(response.status) && mediaType(response) === "text/html";
+  if (response.ok || foreign) return { kind: "type", status: response.status };
   return { kind: "status", status: response.status, retryAfterMs: retryAfterMs(response, now) };
 }
 

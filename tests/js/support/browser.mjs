@@ -186,7 +186,7 @@ export class FakeBrowser {
     if (this.worker && !this.worker.process.dead) return this.worker;
     const process = new Process(this);
     this.hubs += 1;
-    const hub = createHub({ net: { fetch: process.fetch, clock: process.clock }, locks: this.lockManager(process), random: this.random });
+    const hub = createHub({ net: { fetch: process.fetch, clock: process.clock }, locks: this.mode === "bare" ? null : this.lockManager(process), alone: true, random: this.random });
     return (this.worker = { process, hub, ports: [] });
   }
 

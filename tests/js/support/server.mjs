@@ -86,10 +86,13 @@ export class FakeServer {
   }
 
   async answer(request, signal) {
+    // Nothing passes for a while, and then all that waited does.
+    await this.fault.frozen;
     const { fault } = this;
     if (fault.down) throw new TypeError("network");
     if (fault.blackhole) return new Promise(() => {});
     if (fault.portal) return new Response("<html>sign in</html>", { status: 200, headers: { "content-type": "text/html" } });
+    if (fault.filtered && request.mode !== "beat") return new Response("<html>not allowed</html>", { status: 403, headers: { "content-type": "text/html" } });
     if (fault.unready) return new Response("busy", { status: 503, headers: { "retry-after": String(fault.unready) } });
     if (fault.refuse) return this.json({ error: { code: "no_page", message: "None." } }, fault.refuse);
     if (request.mode === "stream") return this.stream(request, signal);

@@ -11,7 +11,7 @@ import { noteFrame, oneBehind, staysLate } from "./lag.js";
 import { pollNow } from "./requests.js";
 import { enter, heard, lower, stayForced } from "./rungs.js";
 import { unsure } from "./stalls.js";
-import { candidates, close, closeHold, open, planRecycle, watch } from "./streams.js";
+import { candidates, close, closeHold, excuse, open, planRecycle, watch } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Input} Input */
@@ -203,6 +203,7 @@ export function helloMissing(ladder, stream) {
     if (ladder.silentSince === null) ladder.silentSince = ladder.lastHeard || ladder.now;
     return stayForced(ladder);
   }
+  if (excuse(ladder, stream)) return;
   if (stream.kind === "retry") {
     close(ladder, stream);
     if (candidates(ladder).length > 0) return;

@@ -8,7 +8,7 @@ import { CONNECTING, HOLD, OFFLINE, POLL, STREAM, isRefusal } from "../states.js
 import { scheduleShadow } from "./around.js";
 import { cached, check, clearAhead, doubt, lowerForCuts, settleDoubt, takeAdvice } from "./faults.js";
 import { backoff, connect, enter, enterHold, goOffline, heard, lower } from "./rungs.js";
-import { candidates } from "./streams.js";
+import { candidates, excuse } from "./streams.js";
 
 /** @typedef {import("../ladder.js").Ladder} Ladder */
 /** @typedef {import("../ladder.js").Input} Input */
@@ -56,6 +56,7 @@ export function pollOk(ladder, input) {
   const askedAt = ladder.polling.at;
   ladder.polling = null;
   ladder.pollOkAt = ladder.now;
+  notePace(ladder, askedAt);
   heard(ladder);
   takeAdvice(ladder, input.advice);
   switch (ladder.mode) {
@@ -110,12 +111,20 @@ function overtake(ladder, news, askedAt) {
 }
 
 /**
+ * @param {Ladder} ladder
+ * @param {number} expectedAt when an answer might have come at the earliest
+ */
+function notePace(ladder, expectedAt) {
+  if (ladder.now - expectedAt > ladder.timing.hedge) ladder.slowAt = ladder.now;
+}
+
+/**
  * The server is reachable beside the stream.
  * @param {Ladder} ladder
  * @param {{ more: boolean }} input
  */
 export function hedgeOk(ladder, input) {
-  if (ladder.judging) return lower(ladder, "hold", ladder.failedHow ?? "mute");
+  if (ladder.judging && !candidates(ladder).some((stream) => excuse(ladder, stream))) return lower(ladder, "hold", ladder.failedHow ?? "mute");
   if (ladder.log.cuts(ladder.now).length >= ladder.timing.cutCount) return lowerForCuts(ladder);
   if (input.more) return pollNow(ladder);
   ladder.timers.set("hedge", ladder.now + ladder.timing.hedgeEvery);
@@ -228,6 +237,7 @@ export function holdOk(ladder, input) {
   ladder.rungOk = true;
   steady(ladder);
   ladder.holdOkAt = ladder.now;
+  notePace(ladder, at + waitMs);
   if (ladder.mode === CONNECTING) return hedgeOk(ladder, input);
   if (ladder.mode !== HOLD) return;
   takeAdvice(ladder, input.advice);

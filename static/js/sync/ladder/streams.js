@@ -26,7 +26,7 @@ export function open(ladder, kind, pad) {
   /** @type {Try} */
   const stream = {
     id, kind, pad, openedAt: ladder.now, helloAt: null, helloRead: -1, probeAt: null, sure: false,
-    frameAt: ladder.now, newsAt: 0, transit: Infinity, pace: newPace(), lateAt: null, heartbeatMs: 15000, maxAgeMs: 0,
+    frameAt: ladder.now, newsAt: 0, transit: Infinity, pace: newPace(), lateAt: null, heartbeatMs: 15000, maxAgeMs: 0, excused: false,
   };
   ladder.tries.set(id, stream);
   ladder.timers.set(`hello:${id}`, ladder.now + (kind === "retry" ? ladder.timing.retryHello : ladder.timing.hello));
@@ -77,6 +77,20 @@ export function closeAll(ladder) {
   if (ladder.polling) ladder.out.push({ do: "close", id: ladder.polling.id });
   ladder.polling = null;
   ladder.verifying = false;
+}
+
+/**
+ * Whoever has just waited for a network that was away must not be called mute in the moment of its return: a stream
+ * that was asked for meanwhile has the time for its `hello` from then on, once.
+ * @param {Ladder} ladder
+ * @param {Try} stream
+ */
+export function excuse(ladder, stream) {
+  if (stream.excused || stream.helloAt !== null || ladder.slowAt <= stream.openedAt) return false;
+  stream.excused = true;
+  ladder.judging = false;
+  ladder.timers.set(`hello:${stream.id}`, ladder.slowAt + ladder.timing.hello);
+  return true;
 }
 
 /**

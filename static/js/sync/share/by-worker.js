@@ -22,6 +22,8 @@ export const byWorker = (env) => (on) => {
   }
   worker.onerror = () => on.lost();
   worker.port.onmessage = ({ data }) => on.message(data);
+  // Where the browser tells (Chromium 122 and later); elsewhere its silence does.
+  worker.port.addEventListener?.("close", on.gone);
   return {
     post: (message) => worker.port.postMessage(message),
     // A worker that crashed is started again by whoever connects next.
@@ -29,6 +31,7 @@ export const byWorker = (env) => (on) => {
     close() {
       worker.onerror = null;
       worker.port.onmessage = null;
+      worker.port.removeEventListener?.("close", on.gone);
       worker.port.close();
     },
   };

@@ -19,6 +19,7 @@ import { byWorker } from "./by-worker.js";
  * @typedef {object} ChannelEvents
  * @property {(message: any) => void} message from the hub
  * @property {() => void} hub another hub than before listens: join it
+ * @property {() => void} gone the hub has died: there may be another
  * @property {() => void} lost there is none, and there will be none this way
  */
 

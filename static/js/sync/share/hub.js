@@ -13,7 +13,7 @@ import { randomId } from "../../lib/id.js";
 import { covers, parseCursor, sameEpoch } from "../cursor.js";
 import { createEngine } from "../engine.js";
 import { withTiming } from "../timing.js";
-import { createWatch } from "./watch.js";
+import { createWatch, holdLock, hubLock } from "./watch.js";
 
 /** @typedef {import("../transports.js").Batch} Batch */
 
@@ -48,6 +48,7 @@ const TELLS = new Set(["online", "offline", "activity", "heard", "failed"]);
  * @param {object} options
  * @param {import("../transports.js").Net} options.net
  * @param {import("./connect.js").Locks | null} options.locks
+ * @param {boolean} [options.alone] in a worker, whose death nobody else notices
  * @param {(message: any) => void} [options.toAll] one message for all tabs; absent: one for each
  * @param {() => number} [options.random]
  * @param {string} [options.base]
@@ -69,6 +70,12 @@ export function createHub(options) {
   let timer = null;
 
   const watch = createWatch(options.locks, bury);
+  const lock = holdLock(options.alone ? options.locks : null, hubLock(id));
+  let locked = false;
+  void lock.held.then((held) => {
+    locked = held;
+    if (held) tellAll();
+  });
 
   /** A tab is gone and could not say goodbye itself. @param {string} client */
   function bury(client) {
@@ -132,7 +139,7 @@ export function createHub(options) {
   }
 
   function state() {
-    return { t: "status", status: engine?.status, refused: engine?.refused ?? false, tabs: tabs.size, known: watch.known() };
+    return { t: "status", status: engine?.status, refused: engine?.refused ?? false, tabs: tabs.size, known: watch.known(), locked };
   }
 
   function tellAll() {
@@ -255,6 +262,7 @@ export function createHub(options) {
     /** Somebody else has the connection now. */
     stop() {
       watch.stop();
+      lock.release();
       engine?.stop();
       clock.clearTimeout(timer);
       tabs.clear();

@@ -12,7 +12,7 @@ import { randomId } from "../../lib/id.js";
 import { covers } from "../cursor.js";
 import { SENTENCES } from "../states.js";
 import { createFiller } from "./filler.js";
-import { holdLock } from "./watch.js";
+import { holdLock, tabLock, watchHub } from "./watch.js";
 
 /** @typedef {import("../ladder.js").Status} Status */
 /** @typedef {import("../ladder.js").Input} Input */
@@ -83,6 +83,8 @@ export function createLink(options) {
   let silences = 0;
   let serverAt = 0;
   let lock = holdLock(null, "");
+  /** Ends the watch over the hub. @type {(() => void) | null} */
+  let unwatch = null;
   /** @type {any} */
   let looking = null;
   /** @type {any} */
@@ -112,7 +114,7 @@ export function createLink(options) {
       if (running && own === channels) fn(...given);
     };
     heardAt = clock.now();
-    channel = sharing.ways[way]({ message: current(take), hub: current(enter), lost: current(nextWay) });
+    channel = sharing.ways[way]({ message: current(take), hub: current(enter), gone: current(reopen), lost: current(nextWay) });
     enter();
   }
 
@@ -162,6 +164,8 @@ export function createLink(options) {
     channel?.close();
     channel = null;
     channels += 1;
+    unwatch?.();
+    unwatch = null;
     joined = false;
     carried = false;
   }
@@ -174,11 +178,11 @@ export function createLink(options) {
         joined = true;
         joinedAt = clock.now();
         set = message.set;
-        takeStatus(message);
         if (via !== message.hub) {
           via = message.hub;
           options.onVia();
         }
+        takeStatus(message);
         break;
       case "full":
         options.onAlone();
@@ -229,6 +233,12 @@ export function createLink(options) {
     theirs = message.status ?? null;
     tabs = message.tabs;
     known = message.known ?? [];
+    if (message.locked && joined && via) {
+      const own = channels;
+      unwatch ??= watchHub(sharing.locks, via, () => {
+        if (running && own === channels) reopen();
+      });
+    }
     // The server says no to the topics of all of us: perhaps it is to this tab's.
     if (message.refused) filler.fill();
     // What was not carried meanwhile is looked for at once when the way is free again.
@@ -304,7 +314,7 @@ export function createLink(options) {
       // A page that comes out of the back/forward cache is behind.
       const again = started;
       started = true;
-      lock = holdLock(sharing.locks, options.client());
+      lock = holdLock(sharing.locks, tabLock(options.client()));
       silences = 0;
       lookedAt = clock.now();
       pingedAt = lookedAt;
@@ -354,7 +364,7 @@ export function createLink(options) {
     verify,
     renamed() {
       lock.release();
-      lock = holdLock(sharing.locks, options.client());
+      lock = holdLock(sharing.locks, tabLock(options.client()));
       login = randomId();
       if (running) enter();
     },

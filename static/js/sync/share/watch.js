@@ -10,8 +10,10 @@
 /** Most tabs watched: what a browser has open, and a few that died meanwhile. */
 const MOST = 200;
 
-/** @param {string} client */
-const lockName = (client) => `halley-tab ${client}`;
+/** The lock of a tab. @param {string} client */
+export const tabLock = (client) => `halley-tab ${client}`;
+/** The lock of a worker that has the connection. @param {string} id */
+export const hubLock = (id) => `halley-hub ${id}`;
 
 /**
  * @param {Locks | null} locks
@@ -27,7 +29,7 @@ export function createWatch(locks, onDeath) {
       const abort = new AbortController();
       watched.set(client, abort);
       locks
-        .request(lockName(client), { signal: abort.signal }, () => {
+        .request(tabLock(client), { signal: abort.signal }, () => {
           if (abort.signal.aborted) return;
           watched.delete(client);
           onDeath(client);
@@ -49,20 +51,35 @@ export function createWatch(locks, onDeath) {
 }
 
 /**
- * Holds a tab's lock.
+ * Holds a lock for as long as this tab or worker lives.
  * @param {Locks | null} locks
- * @param {string} client
+ * @param {string} name
  * @returns {{ held: Promise<boolean>, release: () => void }}
  */
-export function holdLock(locks, client) {
+export function holdLock(locks, name) {
   /** @type {() => void} */
   let release = () => {};
   if (!locks) return { held: Promise.resolve(false), release };
   const until = /** @type {Promise<void>} */ (new Promise((done) => (release = done)));
   const held = /** @type {Promise<boolean>} */ (
     new Promise((done) => {
-      locks.request(lockName(client), () => (done(true), until)).catch(() => done(false));
+      locks.request(name, () => (done(true), until)).catch(() => done(false));
     })
   );
   return { held, release };
+}
+
+/**
+ * Notices the death of a hub, as any number of tabs may at once.
+ * @param {Locks | null} locks
+ * @param {string} id
+ * @param {() => void} onDeath
+ * @returns {() => void} looks no longer
+ */
+export function watchHub(locks, id, onDeath) {
+  const abort = new AbortController();
+  locks?.request(hubLock(id), { mode: "shared", signal: abort.signal }, () => {
+    if (!abort.signal.aborted) onDeath();
+  }).catch(() => {});
+  return () => abort.abort();
 }

@@ -11,6 +11,7 @@ const scope = /** @type {any} */ (globalThis);
 const hub = createHub({
   net: { fetch: (input, init) => globalThis.fetch(input, init), clock: realClock },
   locks: scope.navigator?.locks ?? null,
+  alone: true,
 });
 
 scope.onconnect = (/** @type {MessageEvent} */ event) => {
