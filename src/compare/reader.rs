@@ -229,7 +229,7 @@ impl Client {
         }
         let mut frames: Frames = connection.into_frames(&head);
         loop {
-            let mut bye = false;
+            let mut bye = None;
             let open = frames
                 .next(|frame| {
                     let at = Instant::now();
@@ -245,12 +245,16 @@ impl Client {
                         "hello" | "batch" | "reset" => {
                             self.apply(data, at, kind == "reset");
                         }
-                        "bye" => bye = true,
+                        "bye" => bye = Some(busy_for(data)),
                         _ => {}
                     }
                 })
                 .await?;
-            if bye {
+            if let Some(busy) = bye {
+                // Each in its place, as browsers draw theirs.
+                #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
+                let place = self.n as f64 / self.crowd.clients as f64;
+                tokio::time::sleep(busy.mul_f64(place)).await;
                 return Ok(());
             }
             if !open {
@@ -390,4 +394,19 @@ async fn refusal(mut connection: Connection, head: &Head) -> io::Error {
         Some(why) => format!("the server answered {}: {why}", head.status),
         None => format!("the server answered {} with {kind:?}", head.status),
     })
+}
+
+/// Within which time to come back to a server that has too many arrivals at once; otherwise the
+/// next stream follows without a pause.
+fn busy_for(bye: &str) -> Duration {
+    #[derive(Deserialize)]
+    struct Bye {
+        why: String,
+        #[serde(default)]
+        after_ms: u64,
+    }
+    match serde_json::from_str::<Bye>(bye) {
+        Ok(Bye { why, after_ms }) if why == "busy" => Duration::from_millis(after_ms),
+        _ => Duration::ZERO,
+    }
 }

@@ -67,6 +67,8 @@ impl Server {
             .current_dir(data.path())
             .env("HALLEY_STREAMS_TOTAL", &room)
             .env("HALLEY_CONNECTIONS_TOTAL", &room)
+            // What is measured comes after everybody is there.
+            .env("HALLEY_ADMISSIONS_PER_SECOND", "0")
             // Many of them share a disk.
             .env("HALLEY_SEGMENT_BYTES", (4 << 20).to_string())
             .env("HALLEY_LOG", "error")
