@@ -61,3 +61,16 @@ async fn a_laboratory_begins_is_capped_and_ends_by_the_hand_that_began_it() {
     assert_eq!(wiki.get(&format!("/edit/{path}")).await.status, 404);
     assert_eq!(wiki.call("/lab", Some(&cookie)).await.status, 201, "and there is room again");
 }
+
+#[rocket::async_test]
+async fn whoever_keeps_no_cookie_is_slowed_down_by_address() {
+    let wiki = Wiki::new().await;
+    for _ in 0..2_000 {
+        let answer = wiki.call("/lab", None).await;
+        if answer.text().contains("short time") {
+            return;
+        }
+        assert!(answer.status == 201 || answer.text().contains("Eight laboratories"));
+    }
+    panic!("each request counted as somebody new");
+}

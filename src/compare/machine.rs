@@ -15,6 +15,8 @@ pub struct Machine {
     pub memory: u64,
     /// Kernel and its version.
     pub kernel: String,
+    /// Programs that wanted a core in the minute before, in the mean (proc(5), loadavg).
+    pub load_before: f64,
 }
 
 impl Machine {
@@ -32,8 +34,20 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory: memory("MemTotal:").unwrap_or(0),
             kernel: format!("Linux {}", release.trim()),
+            load_before: load().unwrap_or(0.0),
         }
     }
+
+    /// Whether others kept it busy: more than a quarter of its cores.
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    pub fn was_busy(&self) -> bool {
+        self.load_before > self.cores as f64 / 4.0
+    }
+}
+
+fn load() -> Option<f64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// Memory that can be had without swapping, in bytes.

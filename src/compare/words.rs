@@ -371,6 +371,16 @@ pub fn limits(results: &Results) -> Vec<String> {
             results.runs
         ));
     }
+    let machine = &results.machine;
+    if machine.was_busy() {
+        text.push(format!(
+            "Other programs kept this machine busy: in the minute before, {} of them wanted one of \
+             its {} cores at any time. Times, above all the longest ones, are longer than they \
+             need be; bytes and requests do not depend on it.",
+            number(machine.load_before),
+            machine.cores
+        ));
+    }
     match (&results.url, &results.read_only) {
         (Some(_), Some(_)) => text.push(
             "Nothing was written. When an edit was made is not known: times are counted from the \
@@ -552,6 +562,16 @@ mod tests {
         assert!(saturated.figures.contains("1000 clients"), "{}", saturated.figures);
         assert_eq!(pull.verdict, Verdict::InPart, "{}", pull.figures);
         assert!(pull.figures.contains("5 requests"), "{}", pull.figures);
+    }
+
+    #[test]
+    fn a_busy_machine_is_named_among_the_limits() {
+        let mut results = made_of(&[(Delivery::Stream, 10, 1, &[])]);
+        let busy = |results: &Results| limits(results).join(" ").contains("Other programs");
+        results.machine.load_before = 0.0;
+        assert!(!busy(&results));
+        results.machine.load_before = 20.0 * results.machine.cores as f64;
+        assert!(busy(&results));
     }
 
     #[test]

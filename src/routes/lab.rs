@@ -12,7 +12,7 @@ use crate::identity::{Guest, KnownGuest};
 use crate::live::labs::{LIFE, LabError};
 use crate::live::rate::Rate;
 use crate::live::{Author, Live};
-use crate::origin::WriteGuard;
+use crate::origin::{ClientAddr, WriteGuard};
 use crate::page::{PageId, PagePath};
 use crate::rights::{Action, may, require};
 use crate::views::{Html, LabView, PageView, Site};
@@ -61,12 +61,15 @@ fn minutes() -> u64 {
 async fn start_lab(
     _guard: WriteGuard,
     known: KnownGuest,
+    address: ClientAddr,
     live: &State<Live>,
 ) -> Result<Api, Error> {
     let guest = known.0;
     require(&guest, Action::Create, None)?;
+    // Whoever has no cookie is new with each request, so the address counts.
+    let login = if guest.is_known() { guest.id.clone() } else { address.0.to_string() };
     live.rates()
-        .take(Rate::Changes, &guest.id, 1)
+        .take(Rate::Changes, &login, 1)
         .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))?;
     let page = live.start_lab(&Author::from(&guest)).await.map_err(|error| match error {
         LabError::TooMany(why) => {
