@@ -36,6 +36,9 @@ pub const HUB_BYTES: usize = 64 * 1024 * 1024;
 /// A delivery longer than this is made anew for each reader rather than kept.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// Deliveries that are kept at the same time, whoever asks for how many different ones.
+const KEPT: usize = 64;
+
 /// A topic that nobody published to or listened to for this long leaves memory.
 const IDLE_TOPIC: Duration = Duration::from_secs(600);
 
@@ -64,6 +67,8 @@ pub struct Hub {
     me: Weak<Self>,
     epoch: Epoch,
     inner: RwLock<Inner>,
+    /// What was made for readers since the last event: most readers of a page ask for the same.
+    kept: Mutex<Vec<Arc<Delivery>>>,
     draining: AtomicBool,
 }
 
@@ -104,9 +109,6 @@ struct Ring {
     touched: Instant,
     listeners: Vec<Arc<Listening>>,
     calls: Arc<Calls>,
-    /// What was last made for a reader whose first topic this is: most readers of a page ask for
-    /// the same.
-    kept: Mutex<Option<Arc<Delivery>>>,
 }
 
 impl Ring {
@@ -119,7 +121,6 @@ impl Ring {
             touched: Instant::now(),
             listeners: Vec::new(),
             calls: Arc::default(),
-            kept: Mutex::default(),
         }
     }
 
@@ -138,17 +139,8 @@ impl Ring {
     /// Lets go of everything held; returns how many bytes that was.
     fn clear(&mut self) -> usize {
         self.events = VecDeque::new();
-        self.keep(None);
         self.floor = self.last;
         std::mem::take(&mut self.bytes)
-    }
-
-    fn kept(&self) -> Option<Arc<Delivery>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn keep(&self, delivery: Option<Arc<Delivery>>) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = delivery;
     }
 }
 
@@ -160,6 +152,7 @@ impl Hub {
             me: Weak::clone(me),
             epoch: Epoch::draw(),
             inner: RwLock::default(),
+            kept: Mutex::default(),
             draining: AtomicBool::new(false),
         })
     }
@@ -265,23 +258,30 @@ impl Hub {
     /// bytes, made once.
     #[must_use]
     pub fn delivery(&self, topics: &[Topic], from: Cursor) -> Arc<Delivery> {
+        let head = self.read_lock().head;
         let kept = {
-            let inner = self.read_lock();
-            let ring = topics.first().and_then(|topic| inner.topics.get(topic));
-            ring.and_then(Ring::kept).filter(|kept| {
-                kept.to.seq == inner.head && kept.from == from && kept.topics == topics
-            })
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = |kept: &&Arc<Delivery>| {
+                kept.to.seq == head && kept.from == from && kept.topics == topics
+            };
+            kept.iter().find(fits).cloned()
         };
         kept.unwrap_or_else(|| {
             let delivery = Arc::new(Delivery::read(self, topics, from));
             if delivery.len() <= KEPT_BYTES {
-                let inner = self.read_lock();
-                if let Some(ring) = topics.first().and_then(|topic| inner.topics.get(topic)) {
-                    ring.keep(Some(Arc::clone(&delivery)));
-                }
+                self.keep(&delivery);
             }
             delivery
         })
+    }
+
+    fn keep(&self, delivery: &Arc<Delivery>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // What ends before the newest event is never asked for again.
+        kept.retain(|other| other.to.seq >= delivery.to.seq);
+        if kept.len() < KEPT {
+            kept.push(Arc::clone(delivery));
+        }
     }
 
     /// Starts to listen. The listener is told of everything from now on.
@@ -440,6 +440,20 @@ mod tests {
             hub.read(&[A, B], hub.head(), 1 << 20),
             Read::Batch { to: 4, events: vec![], more: false }
         );
+    }
+
+    #[test]
+    fn what_is_kept_for_readers_is_bounded_however_many_ask_for_different_things() {
+        let hub = Hub::new();
+        let start = hub.head();
+        hub.publish(A, event(1));
+        let ask = |n: u64| hub.delivery(&[Topic::View(PageId(n)), A], start);
+        assert!(Arc::ptr_eq(&ask(1), &ask(1)), "made once for all who ask for the same");
+        (0..1000).for_each(|n| drop(ask(n)));
+        assert_eq!(hub.kept.lock().expect("whole").len(), KEPT);
+        hub.publish(A, event(2));
+        ask(1);
+        assert_eq!(hub.kept.lock().expect("whole").len(), 1, "nobody asks for older ones again");
     }
 
     #[test]
