@@ -232,7 +232,8 @@ impl Presence {
             Ended::Hold { began } => at > *began,
         });
         carrier.fault = Some(now);
-        let rash = inner.carriers.is_crowd(now) || again || changing;
+        // Only those who would leave count: one client that breaks off over and over is no crowd.
+        let rash = again || changing || inner.carriers.is_crowd(now);
         let Inner { pages, clients, carriers } = &mut *inner;
         for tab in carriers.tabs(login, client) {
             match seat_of(pages, clients, tab, login) {

@@ -330,6 +330,18 @@ async fn connections_that_end_all_at_once_are_a_proxys_doing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_client_that_breaks_off_over_and_over_makes_no_crowd_of_the_others() {
+    let room = Room::with([beat("tab-a", None)]);
+    let stream = room.stream("tab-a");
+    for _ in 0..2 * CROWD {
+        drop(room.presence.stream_opened("noise", "mallory"));
+    }
+    drop(stream);
+    tokio::time::sleep(GRACE + MOMENT).await;
+    assert_eq!(room.told(1), ["left tab-a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_kept_of_those_who_do_not_come_back() {
     let room = Room::new();
     for n in 0..50 {
