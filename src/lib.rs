@@ -18,6 +18,7 @@
 //! reaches HTML only through templates, which escape everything but the blocks that `markdown`
 //! has sanitised.
 
+pub mod address;
 pub mod assets;
 pub mod compare;
 pub mod config;

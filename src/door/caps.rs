@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::{Limits, linger};
+use crate::address::subscriber;
 
 /// Counts open connections.
 pub(super) struct Caps {
@@ -60,6 +61,7 @@ impl Caps {
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
         let address = address.to_canonical();
         let exempt = address.is_loopback() || self.exempt.contains(&address);
+        let address = subscriber(address);
         let mut open = self.lock();
         if open.total >= self.total {
             return Err(Full::Server);

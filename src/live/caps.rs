@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::admission::{Admission, Turn};
+use crate::address::subscriber;
 
 /// Over how long the clients of a stopping server are told to come back, at least.
 const DRAIN_SPREAD: Duration = Duration::from_secs(3);
@@ -96,7 +97,7 @@ impl StreamCounter {
         browser: Option<&str>,
         address: Option<IpAddr>,
     ) -> Result<StreamPermit, &'static str> {
-        let address = address.filter(|address| !address.is_loopback());
+        let address = address.map(subscriber).filter(|address| !address.is_loopback());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= self.caps.total {
             return Err("the server has as many connections open as it may");

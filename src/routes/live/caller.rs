@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use rocket::State;
 use rocket::request::{FromRequest, Outcome, Request};
 
+use crate::address::subscriber;
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
 use crate::live::rate::Rate;
@@ -52,7 +53,7 @@ impl Caller {
 
     /// Takes `amount` from what this caller may do, or says when to come back.
     pub fn spend(&self, live: &State<Live>, rate: Rate, amount: usize) -> Result<(), Error> {
-        let login = self.browser.clone().unwrap_or_else(|| self.address.to_string());
+        let login = self.browser.clone().unwrap_or_else(|| subscriber(self.address).to_string());
         live.rates()
             .take(rate, &login, amount)
             .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))
