@@ -7,6 +7,7 @@
 //! pages never hear of it, and what a crash left is removed at the next start.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::cursor::random_base32;
 use super::room::Shared;
 use super::topic::Topic;
 use super::{Author, Live, LiveError, PageInfo, blocking, now_ms};
+use crate::address::subscriber;
 use crate::page::{PageId, PagePath, Revision};
 use crate::store::{Options, Store, StoreError};
 
@@ -25,6 +27,10 @@ pub const MAX_LABS: usize = 8;
 
 /// Most laboratories of one login.
 pub const MAX_LABS_EACH: usize = 2;
+
+/// Most laboratories of one address other than loopback: whoever keeps no cookie is a new login
+/// each time, and must not take all of them.
+const MAX_LABS_PER_ADDRESS: usize = 4;
 
 /// How long one lasts. The browser ends it a little earlier, and says so.
 pub const LIFE: Duration = Duration::from_secs(11 * 60);
@@ -66,6 +72,8 @@ pub(super) struct Labs {
 
 struct Running {
     owner: String,
+    /// From where it was begun.
+    address: IpAddr,
     began: Instant,
     /// When somebody was last found to follow or write it, and its revision then.
     used: Instant,
@@ -83,7 +91,12 @@ impl Labs {
         Self { place, ..Self::default() }
     }
 
-    /// What the room of this page shares with others, if the page is a laboratory's.
+    /// Whether a page of this number is a laboratory's, though it may be over.
+    pub fn is_lab(page: PageId) -> bool {
+        page.0 >= FIRST_ID
+    }
+
+    /// What the room of this page shares with others, if the page is a running laboratory's.
     pub fn shared(&self, page: PageId) -> Option<Arc<Shared>> {
         self.running().get(&page)?.shared.clone()
     }
@@ -93,8 +106,15 @@ impl Labs {
     }
 
     /// Takes a place, or says which cap is reached.
-    fn enter(&self, owner: &str) -> Result<PageId, LabError> {
+    fn enter(&self, owner: &str, address: IpAddr) -> Result<PageId, LabError> {
         let mut running = self.running();
+        let near = running.values().filter(|lab| lab.address == address).count();
+        if !address.is_loopback() && near >= MAX_LABS_PER_ADDRESS {
+            return Err(LabError::TooMany(
+                "Four laboratories are running where you are, and others want one, too. Each \
+                 ends after ten minutes at most: please try again then.",
+            ));
+        }
         if running.values().filter(|lab| lab.owner == owner).count() >= MAX_LABS_EACH {
             return Err(LabError::TooMany(
                 "You have two laboratories open already. Stop one of them, or close its tab.",
@@ -115,6 +135,7 @@ impl Labs {
         let now = Instant::now();
         let lab = Running {
             owner: owner.to_owned(),
+            address,
             began: now,
             used: now,
             head: Revision(0),
@@ -130,9 +151,9 @@ impl Live {
     ///
     /// # Errors
     /// [`LabError::TooMany`] with a sentence, and those of opening a store.
-    pub async fn start_lab(&self, who: &Author) -> Result<PageInfo, LabError> {
+    pub async fn start_lab(&self, who: &Author, address: IpAddr) -> Result<PageInfo, LabError> {
         let labs = &self.inner.labs;
-        let id = labs.enter(&who.id)?;
+        let id = labs.enter(&who.id, subscriber(address))?;
         let opened = async {
             let shared = self.lab_shared().await?;
             let path = lab_path()?;

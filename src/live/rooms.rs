@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::labs::Labs;
 use super::room::Room;
 use super::topic::Topic;
 use super::{Live, LiveError, blocking};
@@ -64,20 +65,30 @@ impl Live {
 
     /// The room of a page, opened once however many ask at the same time.
     pub(super) async fn room(&self, id: PageId) -> Result<Arc<Room>, LiveError> {
-        self.pages().get(id).ok_or(LiveError::NoPage)?;
         for _ in 0..2 {
+            self.pages().get(id).ok_or(LiveError::NoPage)?;
+            // A laboratory that has just ended must not be opened in the wiki's own store.
+            let shared = match self.inner.labs.shared(id) {
+                Some(shared) => shared,
+                None if Labs::is_lab(id) => return Err(LiveError::NoPage),
+                None => Arc::clone(&self.inner.shared),
+            };
             let cell = Arc::clone(self.rooms().entry(id).or_default());
             let mut opened = false;
             let room = cell
                 .get_or_try_init(|| {
                     opened = true;
-                    let shared = self.inner.labs.shared(id);
-                    let shared = shared.unwrap_or_else(|| Arc::clone(&self.inner.shared));
                     blocking(move || Room::open(&shared, id))
                 })
                 .await?;
             if opened {
                 room.catch_up();
+                let known = self.rooms().get(&id).is_some_and(|known| Arc::ptr_eq(known, &cell));
+                if Labs::is_lab(id) && !known {
+                    // It ended while its room was being opened: nobody else can stop that.
+                    room.stop();
+                    return Err(LiveError::NoPage);
+                }
             }
             if !room.is_over() || self.hub().is_draining() {
                 return Ok(Arc::clone(room));

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::reply::Api;
 use super::target::find;
+use crate::address::subscriber;
 use crate::error::{Error, Kind};
 use crate::identity::{Guest, KnownGuest};
 use crate::live::labs::{LIFE, LabError};
@@ -67,11 +68,12 @@ async fn start_lab(
     let guest = known.0;
     require(&guest, Action::Create, None)?;
     // Whoever has no cookie is new with each request, so the address counts.
-    let login = if guest.is_known() { guest.id.clone() } else { address.0.to_string() };
+    let place = subscriber(address.0);
+    let login = if guest.is_known() { guest.id.clone() } else { place.to_string() };
     live.rates()
         .take(Rate::Changes, &login, 1)
         .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))?;
-    let page = live.start_lab(&Author::from(&guest)).await.map_err(|error| match error {
+    let page = live.start_lab(&Author::from(&guest), place).await.map_err(|error| match error {
         LabError::TooMany(why) => {
             Error::new(Kind::TooMany).saying(why).retry_after_secs(EARLIER_SECS)
         }

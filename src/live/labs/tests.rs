@@ -1,7 +1,11 @@
 //! Laboratories over a real store: they take the way of every edit and leave nothing behind.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::live::LiveSettings;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 struct Bench {
     live: Live,
@@ -30,7 +34,7 @@ impl Bench {
     }
 
     async fn start(&self, name: &str) -> PageInfo {
-        self.live.start_lab(&person(name)).await.expect("a laboratory")
+        self.live.start_lab(&person(name), HERE).await.expect("a laboratory")
     }
 }
 
@@ -78,7 +82,7 @@ async fn a_login_has_two_and_all_together_have_eight() {
     let bench = Bench::new();
     let first = bench.start("ann").await;
     bench.start("ann").await;
-    let refused = async |name: &str| match bench.live.start_lab(&person(name)).await {
+    let refused = async |name: &str| match bench.live.start_lab(&person(name), HERE).await {
         Err(LabError::TooMany(why)) => why.ends_with('.'),
         _ => false,
     };
@@ -90,6 +94,39 @@ async fn a_login_has_two_and_all_together_have_eight() {
     bench.live.end_lab(first.id).await;
     bench.start("eve").await;
     assert_eq!(bench.live.labs(), MAX_LABS);
+}
+
+#[tokio::test]
+async fn an_address_cannot_have_all_of_them_by_being_somebody_new_each_time() {
+    let bench = Bench::new();
+    let far = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+    let mut refused = None;
+    for n in 0..6 {
+        let who = person(&format!("new{n}"));
+        if let Err(error) = bench.live.start_lab(&who, far(n)).await {
+            refused.get_or_insert((n, error.to_string()));
+        }
+    }
+    let (n, why) = refused.expect("a cap");
+    assert_eq!(n, 4, "{why}");
+    assert!(matches!(
+        bench.live.start_lab(&person("eve"), far(9)).await,
+        Err(LabError::TooMany(_))
+    ));
+    bench.start("near").await;
+}
+
+#[tokio::test]
+async fn a_laboratory_that_has_ended_is_never_opened_in_the_wikis_own_store() {
+    let bench = Bench::new();
+    let page = bench.start("ann").await;
+    let journal = bench.live.health().journal_bytes;
+    // As in the moment between its end and the end of its page.
+    bench.live.inner.labs.running().remove(&page.id);
+    let ann = person("ann");
+    assert!(bench.live.merge_text(page.id, Revision(0), "x".into(), &ann).await.is_err());
+    assert!(matches!(bench.live.view(page.id).await, Err(LiveError::NoPage)));
+    assert_eq!(bench.live.health().journal_bytes, journal);
 }
 
 #[tokio::test]
