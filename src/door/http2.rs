@@ -21,7 +21,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::body::{self, Body};
 use super::caps::Permit;
@@ -49,6 +50,11 @@ const ERRORS: usize = 100;
 /// which the connection ends: to begin them costs more than to give them up.
 const CUTS: u32 = 1000;
 const CUT_WINDOW: Duration = Duration::from_secs(60);
+
+/// Requests of one connection that are with the inner server at a time, each on a connection of
+/// its own there; others wait for their turn. Streams and held requests, which the hook answers,
+/// do not count. Without it an address could have a hundred times as many as over HTTP/1.1.
+pub(super) const RELAYS: usize = 16;
 
 /// An answer of which nothing is taken in for this long is given up. On HTTP/1.1 the kernel sees
 /// to it; here other answers may pass on the same connection.
@@ -133,7 +139,7 @@ where
 /// Answers one request.
 async fn answer(
     shared: Arc<Shared>,
-    busy: Busy,
+    mut busy: Busy,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -152,7 +158,13 @@ async fn answer(
                 *stream.headers_mut() = headers;
                 stream
             }
-            None => relay::relay(&shared, peer, parts, body).await,
+            None => match timeout(shared.limits.answer, busy.turn()).await {
+                Ok(()) => relay::relay(&shared, peer, parts, body).await,
+                Err(_) => {
+                    body::drain(body);
+                    relay::refuse(503, "Too many requests of yours are being answered.", false)
+                }
+            },
         },
     };
     // There is no such thing in this protocol; a connection goes on after any request.
@@ -162,7 +174,6 @@ async fn answer(
 }
 
 /// What happens on a connection, for its time limits.
-#[derive(Default)]
 struct Activity {
     /// Requests that are being answered.
     open: AtomicUsize,
@@ -170,8 +181,22 @@ struct Activity {
     requests: AtomicU64,
     /// Since an instant, requests that were given up by their client.
     cuts: Mutex<Option<(Instant, u32)>>,
+    /// Turns at the inner server.
+    relays: Arc<Semaphore>,
     /// Told when there is something new.
     connection: AtomicWaker,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            cuts: Mutex::default(),
+            relays: Arc::new(Semaphore::new(RELAYS)),
+            connection: AtomicWaker::new(),
+        }
+    }
 }
 
 impl Activity {
@@ -205,13 +230,22 @@ pub(super) struct Busy {
     activity: Arc<Activity>,
     /// The answer has been given to its end.
     pub done: bool,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Busy {
     fn new(activity: &Arc<Activity>) -> Self {
         activity.open.fetch_add(1, Ordering::SeqCst);
         activity.requests.fetch_add(1, Ordering::Relaxed);
-        Self { activity: Arc::clone(activity), done: false }
+        Self { activity: Arc::clone(activity), done: false, turn: None }
+    }
+}
+
+impl Busy {
+    /// Waits for a turn at the inner server, which is kept until the answer's end.
+    async fn turn(&mut self) {
+        // It is never closed.
+        self.turn = Arc::clone(&self.activity.relays).acquire_owned().await.ok();
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::secure::Secure;
 use super::*;
+use crate::door::http2::RELAYS;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -188,6 +189,25 @@ async fn one_client_cannot_open_more_streams_than_the_setting() {
     for _ in 0..5 {
         timeout(LIMIT, drops.recv()).await.expect("at once").expect("dropped");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_has_a_few_requests_at_the_inner_server_and_the_others_wait() {
+    let mut secure = Secure::open(Limits::default(), None).await;
+    let mut raw = Raw::open(&secure, &[]).await;
+    let stream = |n: usize| 2 * u32::try_from(n).expect("few") + 1;
+    for n in 0..=RELAYS {
+        raw.get(stream(n), "/wait").await;
+    }
+    let waits = &mut secure.house.inner.waits;
+    for _ in 0..RELAYS {
+        timeout(LIMIT, waits.recv()).await.expect("in time").expect("one waits");
+    }
+    assert_eq!(secure.house.inner.connections(), RELAYS);
+    assert!(secure.house.inner.waits.try_recv().is_err(), "the last one has no turn yet");
+    raw.send(frame(RESET, 0, stream(0), &CANCEL.to_be_bytes())).await;
+    let waits = &mut secure.house.inner.waits;
+    timeout(LIMIT, waits.recv()).await.expect("in time").expect("its turn has come");
 }
 
 #[tokio::test]
