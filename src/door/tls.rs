@@ -43,8 +43,10 @@ const HTTP_11: &[u8] = b"http/1.1";
 pub struct Tls {
     files: Files,
     config: Mutex<Arc<ServerConfig>>,
-    /// The files when they were last read, or tried to be.
+    /// The files when they were last read.
     read: Mutex<Seen>,
+    /// The files of which the log has said that they cannot be used.
+    said: Mutex<Option<Seen>>,
 }
 
 struct Files {
@@ -119,7 +121,7 @@ impl Tls {
         // Looked at before it is read: a change in between is seen by the next look.
         let seen = files.look();
         let config = Mutex::new(files.load()?);
-        Ok(Self { files, config, read: Mutex::new(seen) })
+        Ok(Self { files, config, read: Mutex::new(seen), said: Mutex::default() })
     }
 
     fn acceptor(&self) -> TlsAcceptor {
@@ -149,15 +151,26 @@ impl Tls {
         if before != Some(now) {
             return Some(now);
         }
-        *read = now;
-        match self.files.load() {
+        let loaded = self.files.load();
+        // What could not be read, for want of file descriptors say, may be readable at the next
+        // look without having changed.
+        let again = matches!(loaded, Err(TlsError::Unreadable(..)));
+        if !again {
+            *read = now;
+        }
+        match loaded {
             Ok(config) => {
                 *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
                 log::info!("new connections get the certificate that is in the files now");
             }
-            Err(e) => log::error!("the old certificate stays: {e}"),
+            Err(e) => {
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.replace(now) != Some(now) {
+                    log::error!("the old certificate stays: {e}");
+                }
+            }
         }
-        None
+        again.then_some(now)
     }
 }
 
@@ -281,7 +294,8 @@ mod tests {
         assert!(config() == new);
         std::fs::remove_file(&certs).expect("removes");
         let seen = tls.look_again(None);
-        assert_eq!(tls.look_again(seen), None);
+        assert_eq!(tls.look_again(seen), seen, "what cannot be read is tried again and again");
+        assert_eq!(*tls.said.lock().expect("whole"), seen, "and the log says so once");
         assert!(config() == new);
         turn(&certs, &first);
         let seen = tls.look_again(None);
