@@ -184,6 +184,8 @@ pub fn open_stream(asked: Asked, caller: Caller, live: &Live) -> Answer {
         Ok(opened) => opened,
         // Not an error: the same guarantees hold on the rung that is advised.
         Err(why) => {
+            // Its tab is there, and polls only after the interval.
+            live.presence().renew(&asked.client, &caller.guest.id, Rung::Poll);
             let advice = serde_json::json!({
                 "mode": "poll", "interval_ms": POLL_INTERVAL_MS, "why": why,
             });
