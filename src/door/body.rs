@@ -16,9 +16,15 @@ use super::http2::{self, Pace};
 use super::upstream::Lease;
 use super::{Frames, connection};
 
+/// On HTTP/2, a part of a body as it is handed over. What is handed over counts as taken in once
+/// there is room for its first byte, and is then kept by the library, however long that takes.
+const PART: usize = 16 * 1024;
+
 /// An answer's body, with the note that its connection is busy.
 pub struct Body {
     kind: Kind,
+    /// What is left of a larger part.
+    rest: Bytes,
     busy: Option<Busy>,
     pace: Option<Arc<Pace>>,
 }
@@ -71,7 +77,7 @@ impl Body {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, busy: None, pace: None }
+        Self { kind, rest: Bytes::new(), busy: None, pace: None }
     }
 
     /// Keeps a connection busy for as long as this body lasts.
@@ -85,6 +91,14 @@ impl Body {
     pub(super) fn paced(mut self, pace: Option<Arc<Pace>>) -> Self {
         self.pace = pace;
         self
+    }
+
+    /// Cuts off what is handed over at once.
+    fn cut(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        if self.pace.is_some() && data.len() > PART {
+            self.rest = data.split_off(PART);
+        }
+        Frame::data(data)
     }
 
     fn note_end(&mut self) {
@@ -107,13 +121,13 @@ impl HttpBody for Body {
         if let Some(pace) = &this.pace {
             pace.wanted();
         }
-        let frame = match &mut this.kind {
-            Kind::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Kind::Relayed(relayed) => ready!(relayed.poll_frame(cx)),
-            Kind::Frames(frames) => {
-                ready!(frames.poll_frame(cx)).map(|frame| Ok(Frame::data(frame.into())))
-            }
+        let data = match &mut this.kind {
+            _ if !this.rest.is_empty() => Some(Ok(std::mem::take(&mut this.rest))),
+            Kind::Whole(bytes) => bytes.take().map(Ok),
+            Kind::Relayed(relayed) => ready!(relayed.poll_data(cx)),
+            Kind::Frames(frames) => ready!(frames.poll_frame(cx)).map(|frame| Ok(frame.into())),
         };
+        let frame = data.map(|data| data.map(|data| this.cut(data)));
         if let Some(pace) = this.pace.as_ref().filter(|_| frame.is_some()) {
             pace.made();
         }
@@ -127,24 +141,32 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        let ended = match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Relayed(relayed) => relayed.incoming.is_end_stream(),
             Kind::Frames(_) => false,
-        }
+        };
+        ended && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        let rest = self.rest.len() as u64;
+        let more = match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Relayed(relayed) => relayed.incoming.size_hint(),
             Kind::Frames(_) => SizeHint::default(),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(more.lower() + rest);
+        if let Some(upper) = more.upper() {
+            hint.set_upper(upper + rest);
         }
+        hint
     }
 }
 
 impl Relayed {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             // Asking first tells the connection that more is wanted.
             let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
@@ -155,9 +177,11 @@ impl Relayed {
                 frame = Pin::new(&mut self.incoming).poll_frame(cx);
             }
             return Poll::Ready(match ready!(frame) {
-                Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
-                // Trailers were not announced to the client.
-                Some(Ok(_)) => continue,
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some(Ok(data)),
+                    // Trailers were not announced to the client.
+                    Err(_) => continue,
+                },
                 Some(Err(e)) => Some(Err(io::Error::other(e))),
                 None => None,
             });

@@ -269,7 +269,7 @@ tokio::task_local! {
 pub(super) struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
-    /// The last part was taken in, or else no other would be wanted.
+    /// There is room again, or else no other part would be wanted.
     pub fn wanted(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -332,6 +332,16 @@ async fn an_answer_that_is_not_taken_in_is_given_up_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn an_answer_of_which_only_the_beginning_is_taken_in_is_given_up_too() {
+    let (dropped, _drops) = mpsc::unbounded_channel();
+    let secure = Secure::open(Limits::default(), hook(dropped)).await;
+    let mut raw = Raw::open(&secure, &[(INITIAL_WINDOW, 1)]).await;
+    raw.get(1, "/large").await;
+    assert_eq!(raw.next_of(DATA).await.payload.len(), 1);
+    assert_eq!(raw.next_of(RESET).await.stream, 1);
+}
+
+#[tokio::test]
 async fn a_refused_upload_may_end_in_peace() {
     let secure = Secure::open(Limits::default(), None).await;
     let mut raw = Raw::open(&secure, &[]).await;
