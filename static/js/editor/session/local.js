@@ -9,8 +9,10 @@ import { Y } from "../../../vendor/editor.js";
 
 /** Documents kept in the browser for opening offline. */
 const KEEP_DOCS = 20;
-/** Longest pause between a change and the copy that contains it; large documents are copied less often. */
+/** Pause between a change and the copy that contains it; large documents are copied less often ... */
 const COPY_AFTER_MS = 1000;
+/** ... but no less often than this, also when the last copy took long because the machine was busy. */
+const COPY_LATEST_MS = 5000;
 
 /**
  * Opens the store and takes over what tabs that are gone left behind.
@@ -131,7 +133,7 @@ export function scheduleCopy(session) {
       session.copyTimer = null;
       saveCopy(session);
     },
-    Math.max(COPY_AFTER_MS, session.copyCostMs * 100),
+    Math.min(COPY_LATEST_MS, Math.max(COPY_AFTER_MS, session.copyCostMs * 100)),
   );
 }
 
