@@ -117,7 +117,7 @@ export function createRun(options) {
     const answer = await response.json().catch(() => null);
     if (!response.ok) throw new LabError(answer?.error?.message ?? "The laboratory could not be opened. Please try again in a moment.");
     scratch = answer.page;
-    options.onPage(answer.path);
+    if (is("starting")) options.onPage(answer.path);
     return answer.page;
   }
 
@@ -126,6 +126,8 @@ export function createRun(options) {
     become("starting");
     try {
       const page = await openPage();
+      // Whoever stopped it meanwhile could not give back what was not there yet.
+      if (!is("starting")) return letGo();
       const { field } = options;
       if (field) {
         const { openWriter } = await import("./writer.js");
@@ -136,6 +138,7 @@ export function createRun(options) {
           onSaved: () => panes.forEach((pane) => pane.tally.settle()),
           onTrouble: (message) => end(message),
         });
+        if (!is("starting")) return letGo();
       }
       await Promise.all(panes.map((pane) => pane.start(page)));
     } catch (error) {
@@ -185,6 +188,14 @@ export function createRun(options) {
     if (!navigator.sendBeacon(url)) void fetch(url, { method: "POST", keepalive: true }).catch(() => {});
   }
 
+  /** Ends what was opened, as far as it was. */
+  function letGo() {
+    writer?.close();
+    writer = null;
+    for (const pane of panes) pane.stop();
+    giveBack();
+  }
+
   /** @param {string} why */
   function end(why) {
     if (state === "idle" || state === "ended") return;
@@ -198,10 +209,7 @@ export function createRun(options) {
       options.onDraw(snapshot);
     }
     still();
-    writer?.close();
-    writer = null;
-    for (const pane of panes) pane.stop();
-    giveBack();
+    letGo();
     become("ended", why);
   }
 

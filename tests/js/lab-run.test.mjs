@@ -1,0 +1,121 @@
+// One run of the laboratory, without its page: what is opened is closed, and what is saved is what was seen.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createRun } from "../../static/js/lab/run.js";
+import { createStopwatch } from "../../static/js/lab/stopwatch.js";
+import { Tally } from "../../static/js/lab/tally.js";
+import { wayOf } from "../../static/js/lab/ways.js";
+import { Y } from "../../static/vendor/editor.js";
+import { settle } from "./support/clock.mjs";
+
+const before = { fetch: globalThis.fetch, navigator: Object.getOwnPropertyDescriptor(globalThis, "navigator") };
+/** Requests that wait for their answer, by address. @type {Map<string, (answer: Response) => void>} */
+let waiting;
+/** What the laboratory gave back. @type {string[]} */
+let given;
+
+beforeEach(() => {
+  waiting = new Map();
+  given = [];
+  globalThis.fetch = (url) => new Promise((done) => waiting.set(String(url), done));
+  const sendBeacon = (url) => given.push(url) > 0;
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { sendBeacon } });
+});
+
+afterEach(() => {
+  globalThis.fetch = before.fetch;
+  if (before.navigator) Object.defineProperty(globalThis, "navigator", before.navigator);
+  else delete globalThis.navigator;
+});
+
+async function answer(url, response) {
+  // A module is read from the disk before the writer asks.
+  for (const end = Date.now() + 20_000; Date.now() < end && !waiting.has(url); ) await sleep(1);
+  assert.ok(waiting.has(url), `${url} is asked for`);
+  waiting.get(url)(response);
+  await settle();
+}
+
+const json = (value) => Response.json(value);
+const opened = () => json({ page: 7, path: "Lab/x" });
+
+function createPane(key) {
+  const pane = {
+    way: wayOf(key),
+    tally: new Tally([], 0),
+    counts: { requests: 0, bodyBytes: 0, headBytes: 0 },
+    measured: 0,
+    starts: [],
+    running: false,
+    resets: 0,
+    notes: [],
+    start: () => {
+      pane.running = true;
+      return new Promise((done, failed) => pane.starts.push({ done, failed }));
+    },
+    stop: () => void (pane.running = false),
+    reset: () => {
+      pane.resets += 1;
+      pane.tally = new Tally([], 0);
+    },
+    pause: () => {},
+    resume: () => {},
+    noteEvent: (text) => pane.notes.push(text),
+  };
+  return pane;
+}
+
+function createField() {
+  const heard = new Set();
+  return { value: "", heard, addEventListener: (name) => heard.add(name), removeEventListener: (name) => heard.delete(name) };
+}
+
+function setUp(more = {}) {
+  const panes = [createPane("stream"), createPane("poll-5")];
+  const states = [];
+  const paths = [];
+  const run = createRun({
+    panes,
+    page: null,
+    field: null,
+    changes: [],
+    watch: createStopwatch(),
+    minutes: 10,
+    onState: (state) => states.push(state),
+    onDraw: () => {},
+    onPage: (path) => paths.push(path),
+    ...more,
+  });
+  return { run, panes, states, paths };
+}
+
+test("a laboratory that is stopped before the server has answered is given back as soon as it does", async () => {
+  const { run, panes, states, paths } = setUp();
+  const started = run.start();
+  run.end("Stopped.");
+  assert.deepEqual(given, [], "there is nothing yet");
+  await answer("/lab", opened());
+  await started;
+  assert.deepEqual(given, ["/lab/7/end"]);
+  assert.deepEqual(panes.map((pane) => pane.starts.length), [0, 0], "no copy is opened any more");
+  assert.deepEqual(states, ["starting", "ended"]);
+  assert.deepEqual(paths, [], "nobody is sent to a page that is gone");
+});
+
+test("a writer that opens only after the stop is closed, and opens no copy", async () => {
+  const field = createField();
+  const { run, panes } = setUp({ field });
+  const started = run.start();
+  await answer("/lab", opened());
+  await answer("/_live/pages/7/session", json({ client_id: 5, you: { id: "a", name: "A", colour: 1 } }));
+  run.end("Stopped.");
+  assert.deepEqual(given, ["/lab/7/end"]);
+  const bytes = Y.encodeStateAsUpdate(new Y.Doc());
+  await answer("/_live/pages/7/doc", new Response(bytes, { headers: { "Content-Type": "application/octet-stream" } }));
+  await started;
+  assert.deepEqual([...field.heard], [], "nobody listens to the field");
+  assert.deepEqual(panes.map((pane) => pane.starts.length), [0, 0]);
+  assert.equal(given.length, 1, "once is enough");
+});
