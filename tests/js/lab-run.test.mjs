@@ -119,3 +119,42 @@ test("a writer that opens only after the stop is closed, and opens no copy", asy
   assert.deepEqual(panes.map((pane) => pane.starts.length), [0, 0]);
   assert.equal(given.length, 1, "once is enough");
 });
+
+/** @param {ReturnType<typeof setUp>} lab */
+async function begin({ run, panes }) {
+  const started = run.start();
+  await answer("/lab", opened());
+  for (const pane of panes) pane.starts.shift().done();
+  await started;
+  assert.equal(run.state, "running");
+}
+
+test("what is saved has the names of the ways that were measured, whatever is chosen after the end", async () => {
+  const lab = setUp();
+  const { run, panes } = lab;
+  await begin(lab);
+  const { shown } = panes[1].tally;
+  run.end("Stopped.");
+  panes[1].way = wayOf("hold");
+  await run.change(1);
+  assert.deepEqual(run.snapshot.names, ["Stream", "Poll every 5 s"]);
+  assert.equal(run.snapshot.shown[1], shown);
+  assert.deepEqual(panes.map((pane) => pane.starts.length), [0, 0]);
+});
+
+test("a way that is chosen in a pause has no part in what was measured before it", async () => {
+  const lab = setUp();
+  const { run, panes } = lab;
+  await begin(lab);
+  run.pause();
+  const { shown } = panes[1].tally;
+  panes[1].way = wayOf("hold");
+  const changed = run.change(1);
+  panes[1].starts.shift().done();
+  await changed;
+  assert.deepEqual([run.snapshot.names[1], run.snapshot.shown[1] === shown], ["Poll every 5 s", true]);
+  run.resume();
+  run.pause();
+  assert.deepEqual([run.snapshot.names[1], run.snapshot.shown[1] === shown], ["Held requests", false]);
+  run.end("Stopped.");
+});

@@ -23,7 +23,11 @@ const CATCH_UP_MS = 500;
 
 /** @typedef {"idle" | "starting" | "running" | "paused" | "ended"} State */
 
-/** What the page shows, taken at one moment. @typedef {{ measured: number, figures: Figures[] }} Snapshot */
+/**
+ * What the page shows, taken at one moment: for each copy the name of its way then, its figures and what it has shown.
+ * Another way that is chosen later has no part in it.
+ * @typedef {{ measured: number, names: string[], figures: Figures[], shown: (readonly import("./tally.js").Shown[])[] }} Snapshot
+ */
 
 export class LabError extends Error {}
 
@@ -61,7 +65,7 @@ export function createRun(options) {
   /** @type {{ t: number[], y: (number | null)[][] }} s of the run, and s of staleness of each copy */
   const samples = { t: [], y: panes.map(() => []) };
   /** @type {Snapshot} */
-  let snapshot = { measured: 0, figures: [] };
+  let snapshot = { measured: 0, names: [], figures: [], shown: [] };
 
   /** As a call, since it changes while something is awaited. @param {State} which */
   const is = (which) => state === which;
@@ -91,10 +95,20 @@ export function createRun(options) {
     for (const pane of panes) pane.tally.settle();
   }
 
+  /** @param {number} now @returns {Snapshot} */
+  function look(now) {
+    return {
+      measured: watch.ms(now),
+      names: panes.map((pane) => pane.way.name),
+      figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)),
+      shown: panes.map((pane) => pane.tally.shown),
+    };
+  }
+
   function draw() {
     const now = performance.now();
     judge(now);
-    snapshot = { measured: watch.ms(now), figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)) };
+    snapshot = look(now);
     options.onDraw(snapshot);
     if (snapshot.measured >= options.minutes * 60000) end(`The run is over after ${options.minutes} minutes.`);
   }
@@ -204,7 +218,7 @@ export function createRun(options) {
     if (measured) {
       // Once more, so that what is saved is what is seen.
       const now = performance.now();
-      snapshot = { measured: watch.ms(now), figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)) };
+      snapshot = look(now);
       watch.stop(now);
       options.onDraw(snapshot);
     }
