@@ -112,6 +112,8 @@ function attach() {
     buttons.stop.hidden = !active && state !== "starting";
     setText(buttons.start, state === "ended" ? "Start again" : "Start");
     setText(buttons.pause, state === "paused" ? "Go on" : "Pause");
+    // A copy that is being opened keeps to the way it was begun with.
+    for (const pane of panes) pane.choosable(state !== "starting");
     if (field) field.readOnly = state !== "running";
     if (state === "starting") setText(message, "Opening the copies…");
     else if (state === "paused") setText(message, "Paused. Nothing is written, and nothing is counted.");
