@@ -158,3 +158,47 @@ test("a way that is chosen in a pause has no part in what was measured before it
   assert.deepEqual([run.snapshot.names[1], run.snapshot.shown[1] === shown], ["Held requests", false]);
   run.end("Stopped.");
 });
+
+test("only the way that was chosen last begins its figures anew", async () => {
+  const lab = setUp();
+  const { run, panes } = lab;
+  await begin(lab);
+  const [, pane] = panes;
+  const resets = pane.resets;
+  const overtaken = [run.change(1), run.change(1)];
+  const last = run.change(1);
+  const [first, second, third] = pane.starts;
+  third.done();
+  await last;
+  assert.equal(pane.resets, resets + 1);
+  // The others wait for as long as a copy may take to come up, or fail late.
+  first.done();
+  second.failed(new Error("late"));
+  await Promise.all(overtaken);
+  assert.equal(pane.resets, resets + 1, "what the last one has measured stays");
+  assert.deepEqual(pane.notes, []);
+  run.end("Stopped.");
+});
+
+test("a way that comes up only after the end leaves the figures as they are", async () => {
+  const lab = setUp();
+  const { run, panes } = lab;
+  await begin(lab);
+  const resets = panes[0].resets;
+  const changed = run.change(0);
+  run.end("Stopped.");
+  panes[0].starts.shift().done();
+  await changed;
+  assert.equal(panes[0].resets, resets);
+});
+
+test("a way that the server refuses is said in the copy's own events", async (t) => {
+  t.mock.method(console, "warn", () => {});
+  const lab = setUp();
+  await begin(lab);
+  const changed = lab.run.change(0);
+  lab.panes[0].starts.shift().failed(new Error("the page answered 503"));
+  await changed;
+  assert.deepEqual(lab.panes[0].notes, ["The server could not be reached."]);
+  lab.run.end("Stopped.");
+});

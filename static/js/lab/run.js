@@ -60,6 +60,8 @@ export function createRun(options) {
   let strange = [];
   /** Until then copies show what happened during a pause. */
   let caughtUpAt = 0;
+  /** How often each copy was given another way. */
+  const changed = panes.map(() => 0);
   /** @type {any[]} */
   let timers = [];
   /** @type {{ t: number[], y: (number | null)[][] }} s of the run, and s of staleness of each copy */
@@ -262,10 +264,15 @@ export function createRun(options) {
       const page = options.page?.id ?? scratch;
       if (page === null || page === undefined) return;
       samples.y[index] = samples.y[index].map(() => null);
+      changed[index] += 1;
+      const mine = changed[index];
+      // An opening that was overtaken by another one, or by the end, is heard of only after its whole wait.
+      const isNewest = () => mine === changed[index] && !is("ended");
       try {
         await panes[index].start(page);
-        panes[index].reset();
+        if (isNewest()) panes[index].reset();
       } catch (error) {
+        if (!isNewest()) return;
         console.warn("halley: a copy could not be opened", error);
         panes[index].noteEvent("The server could not be reached.");
       }
