@@ -112,6 +112,8 @@ function attach() {
     buttons.stop.hidden = !active && state !== "starting";
     setText(buttons.start, state === "ended" ? "Start again" : "Start");
     setText(buttons.pause, state === "paused" ? "Go on" : "Pause");
+    // A copy that is being opened keeps to the way it was begun with.
+    for (const pane of panes) pane.choosable(state !== "starting");
     if (field) field.readOnly = state !== "running";
     if (state === "starting") setText(message, "Opening the copies…");
     else if (state === "paused") setText(message, "Paused. Nothing is written, and nothing is counted.");
@@ -127,13 +129,13 @@ function attach() {
     setText(timer, `${clock(snapshot.measured)} of ${minutes}:00`);
     const reached = panes.some((pane) => pane.reaches);
     panes.forEach((pane, i) => pane.show(snapshot.figures[i], run.state === "running", reached));
-    table.show(names(), snapshot.figures);
-    names().forEach((name, i) => setText(legend[i], name));
+    table.show(snapshot.names, snapshot.figures);
+    snapshot.names.forEach((name, i) => setText(legend[i], name));
     drawCharts(snapshot.measured / 1000);
     const now = performance.now();
     if (snapshot.figures.every((each) => each.average !== null) && now - toldAt > TELL_MS) {
       toldAt = now;
-      const told = (/** @type {(f: import("./lab/tally.js").Figures) => string} */ say) => snapshot.figures.map((f, i) => `${names()[i]}: ${say(f)}`).join("; ");
+      const told = (/** @type {(f: import("./lab/tally.js").Figures) => string} */ say) => snapshot.figures.map((f, i) => `${snapshot.names[i]}: ${say(f)}`).join("; ");
       byId("lab-stale").setAttribute("aria-label", `How far behind each copy is, over time. On average ${told((f) => time(f.average))}.`);
       byId("lab-delays").setAttribute("aria-label", `Time from edit to screen of each change. Half within ${told((f) => time(f.p50))}.`);
     }
@@ -212,11 +214,11 @@ function attach() {
   });
 
   byId("lab-save-figures").addEventListener("click", () => {
-    const text = figuresCsv(names(), run.snapshot.figures, run.snapshot.measured);
+    const text = figuresCsv(run.snapshot.names, run.snapshot.figures, run.snapshot.measured);
     save(new Blob([text], { type: "text/csv" }), `halley-lab-${stamp()}-figures.csv`);
   });
   byId("lab-save-changes").addEventListener("click", () => {
-    const text = changesCsv(names(), changes, panes.map((pane) => pane.tally.shown), (at) => watch.at(at));
+    const text = changesCsv(run.snapshot.names, changes, run.snapshot.shown, (at) => watch.at(at));
     save(new Blob([text], { type: "text/csv" }), `halley-lab-${stamp()}-changes.csv`);
   });
   byId("lab-save-picture").addEventListener("click", async () => {
@@ -227,7 +229,7 @@ function attach() {
           { title: byId("lab-stale-title").textContent, canvas: charts.stale.canvas },
           { title: byId("lab-delays-title").textContent, canvas: charts.delays.canvas },
         ],
-        names: names(),
+        names: run.snapshot.names,
         figures: run.snapshot.figures,
         colours,
         title: `Halley laboratory: ${pagePath || "a text of its own"}, ${clock(run.snapshot.measured)} measured`,

@@ -222,6 +222,32 @@ describe('laboratory', () => {
     }
   })
 
+  it('a laboratory that is stopped while it opens is given back, and no way can be chosen meanwhile', limit(), async () => {
+    const { page } = await open()
+    let answer = () => {}
+    const gate = new Promise((done) => void (answer = () => done(null)))
+    let opened = ''
+    await page.route('**/lab', async (route) => {
+      if (route.request().method() !== 'POST') return route.continue()
+      const response = await route.fetch()
+      opened = (await response.json()).path
+      await gate
+      await route.fulfill({ response })
+    })
+    await page.click('#lab-start')
+    await reaches(page, 'starting')
+    assert.ok(await page.isDisabled('#lab-way-1'), 'the way of a copy that is being opened')
+    await until(() => opened !== '', { what: 'the server has opened it' })
+    await page.click('#lab-stop')
+    await reaches(page, 'ended')
+    assert.ok(await page.isEnabled('#lab-way-1'))
+    answer()
+    const link = `${wiki.server.url}/edit/${opened}`
+    await until(async () => (await fetch(link)).status === 404, { what: 'it is given back' })
+    assert.ok(!(await page.isVisible('#lab-editor')), 'there is nothing to edit')
+    assert.equal(await page.getAttribute('#lab', 'data-state'), 'ended')
+  })
+
   it('a third laboratory of one browser is refused in a sentence, and comes when there is room', limit(), async () => {
     const { anna, page } = await open()
     const [second, third] = [await anna.context.newPage(), await anna.context.newPage()]

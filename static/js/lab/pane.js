@@ -247,6 +247,10 @@ export function createPane(options) {
       tally.resume(now);
     },
     noteEvent,
+    /** Whether another way can be chosen. @param {boolean} open */
+    choosable(open) {
+      select.disabled = !open;
+    },
     /** The server is reached by this way. */
     get reaches() {
       return latest?.state === "live" || latest?.state === "refreshing";

@@ -23,7 +23,11 @@ const CATCH_UP_MS = 500;
 
 /** @typedef {"idle" | "starting" | "running" | "paused" | "ended"} State */
 
-/** What the page shows, taken at one moment. @typedef {{ measured: number, figures: Figures[] }} Snapshot */
+/**
+ * What the page shows, taken at one moment: for each copy the name of its way then, its figures and what it has shown.
+ * Another way that is chosen later has no part in it.
+ * @typedef {{ measured: number, names: string[], figures: Figures[], shown: (readonly import("./tally.js").Shown[])[] }} Snapshot
+ */
 
 export class LabError extends Error {}
 
@@ -56,12 +60,14 @@ export function createRun(options) {
   let strange = [];
   /** Until then copies show what happened during a pause. */
   let caughtUpAt = 0;
+  /** How often each copy was given another way. */
+  const changed = panes.map(() => 0);
   /** @type {any[]} */
   let timers = [];
   /** @type {{ t: number[], y: (number | null)[][] }} s of the run, and s of staleness of each copy */
   const samples = { t: [], y: panes.map(() => []) };
   /** @type {Snapshot} */
-  let snapshot = { measured: 0, figures: [] };
+  let snapshot = { measured: 0, names: [], figures: [], shown: [] };
 
   /** As a call, since it changes while something is awaited. @param {State} which */
   const is = (which) => state === which;
@@ -91,10 +97,20 @@ export function createRun(options) {
     for (const pane of panes) pane.tally.settle();
   }
 
+  /** @param {number} now @returns {Snapshot} */
+  function look(now) {
+    return {
+      measured: watch.ms(now),
+      names: panes.map((pane) => pane.way.name),
+      figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)),
+      shown: panes.map((pane) => pane.tally.shown),
+    };
+  }
+
   function draw() {
     const now = performance.now();
     judge(now);
-    snapshot = { measured: watch.ms(now), figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)) };
+    snapshot = look(now);
     options.onDraw(snapshot);
     if (snapshot.measured >= options.minutes * 60000) end(`The run is over after ${options.minutes} minutes.`);
   }
@@ -117,7 +133,7 @@ export function createRun(options) {
     const answer = await response.json().catch(() => null);
     if (!response.ok) throw new LabError(answer?.error?.message ?? "The laboratory could not be opened. Please try again in a moment.");
     scratch = answer.page;
-    options.onPage(answer.path);
+    if (is("starting")) options.onPage(answer.path);
     return answer.page;
   }
 
@@ -126,6 +142,8 @@ export function createRun(options) {
     become("starting");
     try {
       const page = await openPage();
+      // Whoever stopped it meanwhile could not give back what was not there yet.
+      if (!is("starting")) return letGo();
       const { field } = options;
       if (field) {
         const { openWriter } = await import("./writer.js");
@@ -136,6 +154,7 @@ export function createRun(options) {
           onSaved: () => panes.forEach((pane) => pane.tally.settle()),
           onTrouble: (message) => end(message),
         });
+        if (!is("starting")) return letGo();
       }
       await Promise.all(panes.map((pane) => pane.start(page)));
     } catch (error) {
@@ -185,6 +204,14 @@ export function createRun(options) {
     if (!navigator.sendBeacon(url)) void fetch(url, { method: "POST", keepalive: true }).catch(() => {});
   }
 
+  /** Ends what was opened, as far as it was. */
+  function letGo() {
+    writer?.close();
+    writer = null;
+    for (const pane of panes) pane.stop();
+    giveBack();
+  }
+
   /** @param {string} why */
   function end(why) {
     if (state === "idle" || state === "ended") return;
@@ -193,15 +220,12 @@ export function createRun(options) {
     if (measured) {
       // Once more, so that what is saved is what is seen.
       const now = performance.now();
-      snapshot = { measured: watch.ms(now), figures: panes.map((pane) => figures(pane.tally, pane.counts, now, pane.measured)) };
+      snapshot = look(now);
       watch.stop(now);
       options.onDraw(snapshot);
     }
     still();
-    writer?.close();
-    writer = null;
-    for (const pane of panes) pane.stop();
-    giveBack();
+    letGo();
     become("ended", why);
   }
 
@@ -240,10 +264,15 @@ export function createRun(options) {
       const page = options.page?.id ?? scratch;
       if (page === null || page === undefined) return;
       samples.y[index] = samples.y[index].map(() => null);
+      changed[index] += 1;
+      const mine = changed[index];
+      // An opening that was overtaken by another one, or by the end, is heard of only after its whole wait.
+      const isNewest = () => mine === changed[index] && !is("ended");
       try {
         await panes[index].start(page);
-        panes[index].reset();
+        if (isNewest()) panes[index].reset();
       } catch (error) {
+        if (!isNewest()) return;
         console.warn("halley: a copy could not be opened", error);
         panes[index].noteEvent("The server could not be reached.");
       }
