@@ -174,7 +174,12 @@ export function createHub(options) {
 
   function pulse() {
     const now = clock.now();
-    for (const tab of [...tabs]) if (now - tab.heardAt > SILENT) remove(tab);
+    for (const tab of [...tabs]) {
+      if (now - tab.heardAt <= SILENT) continue;
+      // Said before anything that is no longer for it: where all hear all, it would take that for its own.
+      tab.post({ t: "unknown" });
+      remove(tab);
+    }
     if (tabs.size > 0) toAll({ t: "pulse", heard: engine?.status.lastHeard ?? 0 });
     timer = tabs.size > 0 ? clock.setTimeout(pulse, PULSE) : null;
   }

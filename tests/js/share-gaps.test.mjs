@@ -1,0 +1,43 @@
+// The one connection of all tabs where something is missing: no tab loses what it
+// was not sent, none says that it is live while it lacks news, and none asks more
+// than it should.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeBrowser } from "./support/browser.mjs";
+import { FakeClock, seeded } from "./support/clock.mjs";
+import { FakeServer } from "./support/server.mjs";
+
+const SECOND = 1000;
+
+function scene(mode, options = {}) {
+  const clock = new FakeClock();
+  const server = new FakeServer(clock, options);
+  const random = seeded(7);
+  const browser = new FakeBrowser({ clock, server, random, mode });
+  return { clock, server, random, browser };
+}
+
+for (const mode of ["worker", "leader"]) {
+  test(`${mode}: after a long sleep a tab that goes on later than the others has what it missed`, async () => {
+    const on = scene(mode, { maxAgeS: 900 });
+    const [a, b] = [on.browser.open(), on.browser.open({ topics: ["view:2"] })];
+    await on.clock.advance(3 * SECOND);
+    const processes = [a.process, b.process, ...(on.browser.worker ? [on.browser.worker.process] : [])];
+    for (const process of processes) process.frozen = true;
+    for (const stream of on.server.streams) stream.lose();
+    await on.clock.advance(150 * SECOND);
+    on.server.publish("missed", "view:2");
+    await on.clock.advance(150 * SECOND);
+    on.browser.worker?.process.thaw();
+    a.thaw();
+    await on.clock.advance(2 * SECOND);
+    on.server.publish("other");
+    await on.clock.advance(2 * SECOND);
+    b.thaw();
+    await on.clock.advance(3 * SECOND);
+    assert.deepEqual(a.got, ["other"]);
+    assert.deepEqual(b.got, ["missed"]);
+    for (const tab of [a, b]) assert.equal(tab.says(), "live/stream");
+  });
+}
