@@ -41,3 +41,32 @@ for (const mode of ["worker", "leader"]) {
     for (const tab of [a, b]) assert.equal(tab.says(), "live/stream");
   });
 }
+
+// No second stream is admitted: the one that is open lacks the topics of tabs that come later.
+function oneStreamOnly(server) {
+  const answer = server.answer.bind(server);
+  server.answer = async (request, signal) => {
+    if (request.mode === "stream" && server.streams.size > 0) {
+      return server.json({ from: "x", to: "x", events: [], more: false, advice: { mode: "poll", interval_ms: 2000, why: "too many streams" } });
+    }
+    return answer(request, signal);
+  };
+}
+
+for (const mode of ["worker", "leader"]) {
+  test(`${mode}: a poll beside a stream that lacks a tab's topics does not make that tab live`, async () => {
+    const on = scene(mode);
+    on.browser.open({ page: 1 });
+    await on.clock.advance(3 * SECOND);
+    oneStreamOnly(on.server);
+    const late = on.browser.open({ topics: ["view:2"], page: 2 });
+    for (let n = 0; n < 60; n += 1) {
+      on.server.publish(n, "view:2");
+      await on.clock.advance(3 * SECOND);
+      assert.ok(!late.says().startsWith("live"), `${n}: ${late.says()}`);
+    }
+    await on.clock.advance(6 * SECOND);
+    assert.equal(late.got.length, 60);
+    assert.deepEqual(late.got, on.server.log.map((event) => event.data));
+  });
+}

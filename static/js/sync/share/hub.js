@@ -109,18 +109,23 @@ export function createHub(options) {
         }
         if (!covers(position, batch.to)) position = batch.to;
       }
-      toAll({ t: "batch", set: from.set, asked, batch: { from: batch.from, to: batch.to, events: batch.events, reset: batch.reset ?? false } });
+      toAll({ t: "batch", set: from.set, lasting: lasting(from), asked, batch: { from: batch.from, to: batch.to, events: batch.events, reset: batch.reset ?? false } });
       engine?.tell({ type: "applied", cursor: position, events: fresh });
       return fresh;
     },
     hello(from, cursor) {
       from.pos ??= cursor;
       position ??= cursor;
-      toAll({ t: "carried", set: from.set, from: from.pos });
+      toAll({ t: "carried", set: from.set, lasting: true, from: from.pos });
     },
-    asked: (from) => toAll({ t: "carried", set: from.set, from: from.pos }),
+    asked: (from) => toAll({ t: "carried", set: from.set, lasting: lasting(from), from: from.pos }),
     forget: () => void (position = null),
   };
+
+  /** Whether more will come this way: a poll beside a stream that lacks topics brings them this once. @param {import("../engine.js").Source} from */
+  function lasting(from) {
+    return from.live || !engine?.lacks(from.set);
+  }
 
   /** @param {any} message */
   function toAll(message) {
@@ -207,7 +212,7 @@ export function createHub(options) {
     sum();
     engine?.start();
     tab.post({ ...state(), t: "welcome", hub: id, set: tab.set });
-    if (running && engine?.carries(tab.set)) tab.post({ t: "carried", set: tab.set, from: position });
+    if (running && engine?.carries(tab.set)) tab.post({ t: "carried", set: tab.set, lasting: true, from: position });
     tellAll();
     timer ??= clock.setTimeout(pulse, PULSE);
   }

@@ -192,7 +192,7 @@ export function createLink(options) {
         break;
       case "carried":
         if (!joined || message.set < set) break;
-        setCarried();
+        if (message.lasting) setCarried();
         void intake.inLine(async () => {
           if (intake.cursor === null) intake.hello({ pos: null }, message.from);
           else if (!covers(intake.cursor, message.from)) filler.fill();
@@ -200,7 +200,7 @@ export function createLink(options) {
         break;
       case "batch":
         if (!joined || message.set < set) break;
-        setCarried();
+        if (message.lasting) setCarried();
         void intake.take(
           { ...message.batch, events: message.batch.events.filter((/** @type {any} */ event) => mine.has(event?.topic)) },
           { pos: message.asked },
