@@ -70,3 +70,31 @@ for (const mode of ["worker", "leader"]) {
     assert.deepEqual(late.got, on.server.log.map((event) => event.data));
   });
 }
+
+// Polls are answered with an error, whatever else works. Returns what ends that.
+function pollsFail(server, headers = {}) {
+  const answer = server.answer.bind(server);
+  server.answer = async (request, signal) => (request.mode === "poll" ? server.json({ error: { code: "busy", message: "Busy." } }, 503, headers) : answer(request, signal));
+  return () => void (server.answer = answer);
+}
+
+test("a tab that knows of news it cannot get does not say that it is live", async () => {
+  const on = scene("worker");
+  const [a, b] = [on.browser.open(), on.browser.open()];
+  await on.clock.advance(3 * SECOND);
+  on.browser.loses = (process, message) => process === b.process && message.t === "batch";
+  on.server.publish("lost");
+  await on.clock.advance(SECOND);
+  on.browser.loses = null;
+  const heal = pollsFail(on.server);
+  on.server.publish("next");
+  await on.clock.advance(500);
+  assert.equal(b.says(), "live/stream", "a moment is nothing");
+  await on.clock.advance(4 * SECOND);
+  assert.deepEqual([a.says(), b.says()], ["live/stream", "connecting/stream"]);
+  assert.ok(b.status.includes("connecting/stream"), "and it is told");
+  heal();
+  await on.clock.advance(16 * SECOND);
+  assert.deepEqual([a.says(), b.says()], ["live/stream", "live/stream"]);
+  for (const tab of [a, b]) assert.deepEqual(tab.got, ["lost", "next"]);
+});

@@ -19,7 +19,7 @@ const SELDOM = 15000;
  * @param {string} options.base
  * @param {import("../intake.js").Intake} options.intake
  * @param {readonly string[]} options.topics
- * @param {() => void} options.onReached
+ * @param {(whole: boolean) => void} options.onReached `whole`: nothing that was missing when it was asked for is missing any more
  * @param {() => void} options.onFailed nothing of the server's came back
  * @param {() => void} options.onRefused the server gives these topics no news
  */
@@ -51,8 +51,9 @@ export function createFiller(options) {
       if (own.signal.aborted) return;
       abort = null;
       failures = 0;
-      options.onReached();
-      if (answer.batch?.more || again) fill();
+      const whole = !answer.batch?.more && !again;
+      options.onReached(whole);
+      if (!whole) fill();
       return;
     }
     abort = null;

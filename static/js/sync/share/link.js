@@ -25,6 +25,8 @@ const LOOK = 2000;
 const PATIENCE = 10000;
 /** Not carried for so long after joining: ask, and again so often, in ms. */
 const UNCARRIED = 1000;
+/** News that is known to exist and is missing for so long is said, in ms. */
+const BEHIND = 1000;
 /** So many hubs in a row that fell silent: this tab connects by itself. */
 const SILENCES = 3;
 /** The hub hears from each tab so often, in ms. */
@@ -82,6 +84,8 @@ export function createLink(options) {
   let pingedAt = 0;
   let silences = 0;
   let serverAt = 0;
+  /** What is known to be missing, and since when. @type {{ to: string, at: number } | null} */
+  let missing = null;
   let lock = holdLock(null, "");
   /** Ends the watch over the hub. @type {(() => void) | null} */
   let unwatch = null;
@@ -93,8 +97,9 @@ export function createLink(options) {
 
   const filler = createFiller({
     ...options,
-    onReached() {
+    onReached(whole) {
       serverAt = clock.now();
+      if (whole) missing = null;
       show();
     },
     onFailed: () => post({ t: "tell", input: { type: "failed" } }),
@@ -195,7 +200,10 @@ export function createLink(options) {
         if (message.lasting) setCarried();
         void intake.inLine(async () => {
           if (intake.cursor === null) intake.hello({ pos: null }, message.from);
-          else if (!covers(intake.cursor, message.from)) filler.fill();
+          else if (!covers(intake.cursor, message.from)) {
+            filler.fill();
+            miss(message.from);
+          }
         });
         break;
       case "batch":
@@ -204,7 +212,7 @@ export function createLink(options) {
         void intake.take(
           { ...message.batch, events: message.batch.events.filter((/** @type {any} */ event) => mine.has(event?.topic)) },
           { pos: message.asked },
-        );
+        ).then(() => miss(message.batch.to));
         break;
       case "status":
         takeStatus(message);
@@ -219,6 +227,17 @@ export function createLink(options) {
         break;
     }
     show();
+  }
+
+  /** There is news up to here. @param {string | null} to */
+  function miss(to) {
+    if (running && to !== null && !covers(intake.cursor, to)) missing ??= { to, at: clock.now() };
+  }
+
+  /** News is missing, and has been for so long that it must be said. */
+  function behind() {
+    if (missing && covers(intake.cursor, missing.to)) missing = null;
+    return missing !== null && clock.now() - missing.at > BEHIND;
   }
 
   function setCarried() {
@@ -265,7 +284,7 @@ export function createLink(options) {
     }
     show();
     // What is not carried is looked after more closely.
-    if (running) looking = clock.setTimeout(look, carried ? LOOK : UNCARRIED);
+    if (running) looking = clock.setTimeout(look, carried && !missing ? LOOK : UNCARRIED);
   }
 
   /** @returns {Status} */
@@ -273,9 +292,10 @@ export function createLink(options) {
     const now = clock.now();
     /** @param {Status["state"]} state @param {Status["rung"]} rung @param {string} reason @param {number} intervalMs @returns {Status} */
     const say = (state, rung, reason, intervalMs = 0) => ({ state, rung, reason, intervalMs, since: 0, lastHeard: Math.max(theirs?.lastHeard ?? 0, serverAt), forced: null });
+    const late = behind();
     let status;
     if (!running) status = say("off", "off", SENTENCES.off);
-    else if (joined && theirs && (carried || theirs.state === "offline" || theirs.state === "off")) {
+    else if (joined && theirs && ((carried && !late) || theirs.state === "offline" || theirs.state === "off")) {
       const words = carried && tabs > 1 && theirs.state !== "offline" ? ` This browser's ${tabs} tabs share the connection.` : "";
       status = { ...theirs, reason: theirs.reason + words, lastHeard: Math.max(theirs.lastHeard, serverAt) };
     } else if (now - serverAt < 3 * UNCARRIED) status = say("refreshing", "poll", BETWEEN, UNCARRIED);
@@ -331,6 +351,7 @@ export function createLink(options) {
       clock.clearTimeout(looking);
       clock.clearTimeout(joining);
       filler.stop();
+      missing = null;
       show();
     },
     tell(input) {
