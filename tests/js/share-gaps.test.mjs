@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { FakeBrowser } from "./support/browser.mjs";
 import { FakeClock, seeded } from "./support/clock.mjs";
 import { FakeServer } from "./support/server.mjs";
+import { openTab } from "./support/tab.mjs";
 
 const SECOND = 1000;
 
@@ -97,4 +98,40 @@ test("a tab that knows of news it cannot get does not say that it is live", asyn
   await on.clock.advance(16 * SECOND);
   assert.deepEqual([a.says(), b.says()], ["live/stream", "live/stream"]);
   for (const tab of [a, b]) assert.deepEqual(tab.got, ["lost", "next"]);
+});
+
+test("a page that is shown before it comes back from the back/forward cache does not go on as a hidden one", async () => {
+  const tab = openTab({ forced: "poll" });
+  const turn = (state) => {
+    tab.env.document.visibilityState = state;
+    tab.env.document.fire("visibilitychange");
+  };
+  await tab.clock.advance(3 * SECOND);
+  tab.env.fire("pagehide", { persisted: true });
+  turn("hidden");
+  await tab.clock.advance(10 * SECOND);
+  turn("visible");
+  tab.env.fire("pageshow", { persisted: true });
+  await tab.clock.advance(20 * SECOND);
+  assert.equal(tab.live.status.intervalMs, 5000);
+});
+
+test("hidden tabs that slept are polled for as visible ones when they are looked at", async () => {
+  const on = scene("worker");
+  Object.assign(on.server.fault, { streamRefused: true, holdRefused: true });
+  const tab = on.browser.open();
+  await on.clock.advance(30 * SECOND);
+  assert.equal(tab.says(), "refreshing/poll");
+  tab.show(false);
+  await on.clock.advance(SECOND);
+  const { process } = on.browser.worker;
+  process.frozen = tab.process.frozen = true;
+  await on.clock.advance(300 * SECOND);
+  process.thaw();
+  tab.env.document.visibilityState = "visible";
+  tab.thaw();
+  tab.show(true);
+  await on.clock.advance(20 * SECOND);
+  assert.equal(tab.says(), "refreshing/poll");
+  assert.equal(tab.live.status.intervalMs, 5000);
 });
