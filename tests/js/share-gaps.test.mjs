@@ -135,3 +135,16 @@ test("hidden tabs that slept are polled for as visible ones when they are looked
   assert.equal(tab.says(), "refreshing/poll");
   assert.equal(tab.live.status.intervalMs, 5000);
 });
+
+test("a tab that leads no more tells the others nothing of its end", async () => {
+  const on = scene("leader");
+  const tabs = [on.browser.open(), on.browser.open(), on.browser.open()];
+  await on.clock.advance(3 * SECOND);
+  for (const tab of tabs) tab.status.length = 0;
+  tabs[0].show(false);
+  await on.clock.advance(3 * SECOND);
+  for (const tab of tabs) {
+    assert.equal(tab.says(), "live/stream");
+    assert.ok(!tab.status.includes("off/off"), `${tab.status}`);
+  }
+});

@@ -273,9 +273,10 @@ export function createHub(options) {
     stop() {
       watch.stop();
       lock.release();
+      // What becomes of this engine is nobody's business any more.
+      tabs.clear();
       engine?.stop();
       clock.clearTimeout(timer);
-      tabs.clear();
     },
   };
 

@@ -215,7 +215,7 @@ export function createLink(options) {
         ).then(() => miss(message.batch.to));
         break;
       case "status":
-        takeStatus(message);
+        if (joined) takeStatus(message);
         break;
       case "pulse":
         if (theirs) theirs = { ...theirs, lastHeard: message.heard };
