@@ -19,6 +19,12 @@ function scene(mode, options = {}) {
   return { clock, server, random, browser };
 }
 
+/** What a tab must have: the events of its topics after its cursor. */
+function due({ server }, tab) {
+  const [, seq] = tab.from.split(".");
+  return server.log.slice(Number(seq)).filter((event) => tab.topics.includes(event.topic)).map((event) => event.data);
+}
+
 for (const mode of ["worker", "leader"]) {
   test(`${mode}: after a long sleep a tab that goes on later than the others has what it missed`, async () => {
     const on = scene(mode, { maxAgeS: 900 });
@@ -147,4 +153,25 @@ test("a tab that leads no more tells the others nothing of its end", async () =>
     assert.equal(tab.says(), "live/stream");
     assert.ok(!tab.status.includes("off/off"), `${tab.status}`);
   }
+});
+
+test("a poll that the server puts off is not brought forward by each message of the shared connection", async () => {
+  const on = scene("worker");
+  const [a, b] = [on.browser.open(), on.browser.open()];
+  await on.clock.advance(3 * SECOND);
+  on.browser.loses = (process, message) => process === b.process && message.t === "batch";
+  on.server.publish("lost");
+  await on.clock.advance(SECOND);
+  on.browser.loses = null;
+  const heal = pollsFail(on.server, { "retry-after": "30" });
+  const before = on.server.count("poll");
+  for (let n = 0; n < 40; n += 1) {
+    on.server.publish(n);
+    await on.clock.advance(500);
+  }
+  assert.equal(on.server.count("poll") - before, 1);
+  heal();
+  await on.clock.advance(12 * SECOND);
+  for (const tab of [a, b]) assert.deepEqual(tab.got, due(on, tab));
+  assert.equal(b.says(), "live/stream");
 });

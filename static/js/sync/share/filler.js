@@ -30,6 +30,8 @@ export function createFiller(options) {
   const client = randomId();
   let post = false;
   let failures = 0;
+  /** The server wants no poll before then. */
+  let notBefore = 0;
   let askedAt = -Infinity;
   let again = false;
   /** @type {AbortController | null} */
@@ -59,6 +61,7 @@ export function createFiller(options) {
     abort = null;
     const { kind, status, retryAfterMs = 0 } = answer.failure;
     failures += 1;
+    notBefore = clock.now() + retryAfterMs;
     if (kind === "nonce") post = true;
     if (kind === "status" && status === 400) intake.forget();
     else if (kind === "status" && isRefusal(status)) return options.onRefused();
@@ -78,7 +81,7 @@ export function createFiller(options) {
   function fill() {
     if (abort) again = true;
     else if (timer === null) {
-      const wait = askedAt + GAP - clock.now();
+      const wait = Math.max(askedAt + GAP, notBefore) - clock.now();
       if (wait > 0) plan(wait);
       else void poll();
     }
@@ -86,8 +89,8 @@ export function createFiller(options) {
 
   return {
     fill,
-    /** Nothing is missing for want of a connection any more. */
-    rest() {
+    /** The network is back: what a failed poll was for is not put off any more, unless the server asked for it. */
+    resume() {
       if (failures === 0) return;
       failures = 0;
       clock.clearTimeout(timer);
@@ -99,6 +102,7 @@ export function createFiller(options) {
       abort?.abort();
       abort = null;
       again = false;
+      notBefore = 0;
       clock.clearTimeout(timer);
       timer = null;
     },

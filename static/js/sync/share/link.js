@@ -52,6 +52,9 @@ const BETWEEN = "This tab asks for news itself until it is connected.";
  * @property {() => void} onAlone sharing does not work here
  */
 
+/** @param {Status["state"] | undefined} state */
+const isWell = (state) => state === "live" || state === "refreshing";
+
 /** @param {LinkOptions} options @returns {import("../live.js").Upstream} */
 export function createLink(options) {
   const { intake, topics, sharing } = options;
@@ -241,9 +244,9 @@ export function createLink(options) {
   }
 
   function setCarried() {
+    if (!carried) filler.resume();
     carried = true;
     silences = 0;
-    filler.rest();
   }
 
   /** @param {any} message */
@@ -258,6 +261,7 @@ export function createLink(options) {
         if (running && own === channels) reopen();
       });
     }
+    if (isWell(theirs?.state) && !isWell(before)) filler.resume();
     // The server says no to the topics of all of us: perhaps it is to this tab's.
     if (message.refused) filler.fill();
     // What was not carried meanwhile is looked for at once when the way is free again.
