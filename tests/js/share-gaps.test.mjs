@@ -175,3 +175,36 @@ test("a poll that the server puts off is not brought forward by each message of 
   for (const tab of [a, b]) assert.deepEqual(tab.got, due(on, tab));
   assert.equal(b.says(), "live/stream");
 });
+
+test("a tab that nothing carries asks ever more seldom, and no more often than the server wants", async () => {
+  const on = scene("worker", { maxAgeS: 3600 });
+  on.browser.open();
+  await on.clock.advance(3 * SECOND);
+  oneStreamOnly(on.server);
+  const late = on.browser.open({ topics: ["view:2"] });
+  const polls = async (ms) => {
+    const before = on.server.requests.length;
+    await on.clock.advance(ms);
+    return on.server.requests.slice(before).filter((request) => request.mode === "poll" && request.query.get("topics") === "view:2").length;
+  };
+  assert.ok((await polls(4 * SECOND)) >= 2, "at first it is quick");
+  await polls(20 * SECOND);
+  const usual = await polls(60 * SECOND);
+  assert.ok(usual >= 8 && usual <= 13, `${usual}`);
+  assert.equal(late.says(), "refreshing/poll");
+  assert.equal(late.live.status.intervalMs, 5000);
+  on.server.fault.advice = { mode: null, wait: 25, interval_ms: 20000 };
+  // An answer with nothing new brings no advice.
+  on.server.publish("one", "view:2");
+  await polls(20 * SECOND);
+  const advised = await polls(60 * SECOND);
+  assert.ok(advised >= 2 && advised <= 4, `${advised}`);
+  late.show(false);
+  await polls(150 * SECOND);
+  const hidden = await polls(180 * SECOND);
+  assert.ok(hidden >= 2 && hidden <= 4, `${hidden}`);
+  on.server.publish("two", "view:2");
+  late.show(true);
+  await on.clock.advance(SECOND);
+  assert.deepEqual(late.got, ["one", "two"], "at once when it is looked at");
+});

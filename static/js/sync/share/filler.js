@@ -19,7 +19,7 @@ const SELDOM = 15000;
  * @param {string} options.base
  * @param {import("../intake.js").Intake} options.intake
  * @param {readonly string[]} options.topics
- * @param {(whole: boolean) => void} options.onReached `whole`: nothing that was missing when it was asked for is missing any more
+ * @param {(whole: boolean, advice: import("../ladder.js").Advice) => void} options.onReached `whole`: nothing that was missing when it was asked for is missing any more
  * @param {() => void} options.onFailed nothing of the server's came back
  * @param {() => void} options.onRefused the server gives these topics no news
  */
@@ -54,7 +54,7 @@ export function createFiller(options) {
       abort = null;
       failures = 0;
       const whole = !answer.batch?.more && !again;
-      options.onReached(whole);
+      options.onReached(whole, answer.batch?.advice);
       if (!whole) fill();
       return;
     }

@@ -23,7 +23,7 @@ const SILENCE = 8000;
 const LOOK = 2000;
 /** No welcome by then: try the next way, in ms. Polls bring the news meanwhile, and a busy computer starts a worker slowly. */
 const PATIENCE = 10000;
-/** Not carried for so long after joining: ask, and again so often, in ms. */
+/** Not carried for so long after joining: ask, and again, in ms; then ever more seldom, down to what the poll rung does. */
 const UNCARRIED = 1000;
 /** News that is known to exist and is missing for so long is said, in ms. */
 const BEHIND = 1000;
@@ -87,6 +87,10 @@ export function createLink(options) {
   let pingedAt = 0;
   let silences = 0;
   let serverAt = 0;
+  /** When this tab last asked because nothing carries it, the pause until it does so again, and the least one that the server wants. */
+  let soughtAt = 0;
+  let pause = UNCARRIED;
+  let adviceMs = 0;
   /** What is known to be missing, and since when. @type {{ to: string, at: number } | null} */
   let missing = null;
   let lock = holdLock(null, "");
@@ -100,8 +104,9 @@ export function createLink(options) {
 
   const filler = createFiller({
     ...options,
-    onReached(whole) {
+    onReached(whole, advice) {
       serverAt = clock.now();
+      if (advice) adviceMs = Number(advice.interval_ms) || 0;
       if (whole) missing = null;
       show();
     },
@@ -244,7 +249,10 @@ export function createLink(options) {
   }
 
   function setCarried() {
-    if (!carried) filler.resume();
+    if (!carried) {
+      filler.resume();
+      hurry();
+    }
     carried = true;
     silences = 0;
   }
@@ -268,6 +276,27 @@ export function createLink(options) {
     else if (before === "offline" && theirs?.state !== "offline" && joined && !carried) filler.fill();
   }
 
+  /** How long between two questions of a tab that nothing carries. */
+  function seldom() {
+    return Math.max(adviceMs, pause);
+  }
+
+  /** @param {number} now */
+  function seek(now) {
+    // Looks are not quite on time.
+    if (now - soughtAt < seldom() - UNCARRIED / 2) return;
+    const { pollHidden, pollCompany, pollAlone } = options.timing;
+    if (soughtAt > 0) pause = Math.min(2 * pause, hidden ? pollHidden : others > 0 ? pollCompany : pollAlone);
+    soughtAt = now;
+    filler.fill();
+  }
+
+  /** The next question comes soon. */
+  function hurry() {
+    soughtAt = 0;
+    pause = UNCARRIED;
+  }
+
   function look() {
     const now = clock.now();
     const late = now - lookedAt - LOOK;
@@ -280,7 +309,7 @@ export function createLink(options) {
       filler.fill();
       reopen();
     } else if (!carried && now - joinedAt > UNCARRIED && theirs?.state !== "offline" && theirs?.state !== "off") {
-      filler.fill();
+      seek(now);
     }
     if (now - pingedAt > PING) {
       pingedAt = now;
@@ -302,7 +331,7 @@ export function createLink(options) {
     else if (joined && theirs && ((carried && !late) || theirs.state === "offline" || theirs.state === "off")) {
       const words = carried && tabs > 1 && theirs.state !== "offline" ? ` This browser's ${tabs} tabs share the connection.` : "";
       status = { ...theirs, reason: theirs.reason + words, lastHeard: Math.max(theirs.lastHeard, serverAt) };
-    } else if (now - serverAt < 3 * UNCARRIED) status = say("refreshing", "poll", BETWEEN, UNCARRIED);
+    } else if (now - serverAt < seldom() + 2 * UNCARRIED) status = say("refreshing", "poll", BETWEEN, seldom());
     else status = say("connecting", "stream", SENTENCES.connecting);
     if (status.state !== since.state) since = { state: status.state, at: now };
     return { ...status, since: status.state === "offline" && theirs ? theirs.since : since.at };
@@ -340,6 +369,7 @@ export function createLink(options) {
       started = true;
       lock = holdLock(sharing.locks, tabLock(options.client()));
       silences = 0;
+      hurry();
       lookedAt = clock.now();
       pingedAt = lookedAt;
       open();
@@ -372,6 +402,7 @@ export function createLink(options) {
         case "visible":
           hidden = input.type === "hidden";
           post({ t: "state", hidden, others });
+          hurry();
           if (!hidden) verify();
           return;
         case "online":
