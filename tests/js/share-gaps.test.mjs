@@ -208,3 +208,19 @@ test("a tab that nothing carries asks ever more seldom, and no more often than t
   await on.clock.advance(SECOND);
   assert.deepEqual(late.got, ["one", "two"], "at once when it is looked at");
 });
+
+test("twenty tabs that say that the network is back make one new held request", async () => {
+  const on = scene("worker");
+  on.server.fault.streamRefused = true;
+  const tabs = Array.from({ length: 20 }, () => on.browser.open());
+  await on.clock.advance(20 * SECOND);
+  assert.equal(tabs[0].says(), "live/hold");
+  const before = on.server.count("hold");
+  for (const tab of tabs) tab.env.fire("online");
+  await on.clock.advance(500);
+  assert.equal(on.server.count("hold") - before, 1);
+  await on.clock.advance(2 * SECOND);
+  for (const tab of tabs) tab.env.fire("online");
+  await on.clock.advance(500);
+  assert.equal(on.server.count("hold") - before, 2);
+});

@@ -41,6 +41,8 @@ const SILENT = 200000;
 const HEAD_EVERY = 5000;
 /** Topics that the server takes in one request; tabs beyond that are sent away. */
 export const MAX_TOPICS = 64;
+/** One browser has one network: that it is back is told by each tab, and taken at most so often, in ms. */
+const ONLINE_EVERY = 1000;
 /** What tabs may tell the ladder. */
 const TELLS = new Set(["online", "offline", "activity", "heard", "failed"]);
 
@@ -65,6 +67,7 @@ export function createHub(options) {
   /** How far anything has been read. @type {string | null} */
   let position = null;
   let headAt = -Infinity;
+  let onlineAt = -Infinity;
   let wasHidden = false;
   /** @type {any} */
   let timer = null;
@@ -283,6 +286,11 @@ export function createHub(options) {
   /** @param {import("../ladder.js").Input} input from a tab */
   function take(input) {
     if (!engine) return;
+    if (input.type === "online") {
+      const now = clock.now();
+      if (now - onlineAt < ONLINE_EVERY) return;
+      onlineAt = now;
+    }
     if (TELLS.has(input.type)) engine.tell(input);
     else if (input.type === "choice") engine.tell({ type: "choice", forced: null });
     else if (input.type === "beat") {
