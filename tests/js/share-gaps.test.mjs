@@ -224,3 +224,53 @@ test("twenty tabs that say that the network is back make one new held request", 
   await on.clock.advance(500);
   assert.equal(on.server.count("hold") - before, 2);
 });
+
+test("a tab that could not share does so when it is looked at later, unless the server gave it no news", async () => {
+  const on = scene("bare");
+  const answer = on.server.answer.bind(on.server);
+  on.server.answer = async (request, signal) => {
+    if ((request.query.get("topics") ?? "").split(",").includes("view:13")) return on.server.json({ error: { code: "no_page", message: "None." } }, 404);
+    return answer(request, signal);
+  };
+  on.browser.open();
+  await on.clock.advance(3 * SECOND);
+  const { workerClass } = on.browser;
+  on.browser.workerClass = () => class {
+    constructor() {
+      throw new Error("blocked");
+    }
+  };
+  const [b, c] = [on.browser.open(), on.browser.open()];
+  // What other ways the browser has is not the question here.
+  const bad = on.browser.open({ topics: ["view:13"] });
+  on.browser.workerClass = workerClass;
+  for (const tab of [b, c, bad]) tab.env.SharedWorker = on.browser.workerClass(tab.process);
+  const turn = (tab) => {
+    tab.show(false);
+    tab.show(true);
+  };
+  await on.clock.advance(30 * SECOND);
+  assert.equal(on.server.streams.size, 3);
+  turn(b);
+  await on.clock.advance(3 * SECOND);
+  assert.equal(on.server.streams.size, 3, "not at once");
+  await on.clock.advance(40 * SECOND);
+  turn(b);
+  turn(bad);
+  on.server.publish("turned");
+  c.env.fire("pagehide", { persisted: true });
+  await on.clock.advance(SECOND);
+  on.server.publish("away");
+  c.env.fire("pageshow", { persisted: true });
+  await on.clock.advance(3 * SECOND);
+  assert.equal(on.server.streams.size, 1);
+  assert.deepEqual([b.says(), c.says(), bad.says()], ["live/stream", "live/stream", "off/off"]);
+  assert.match(b.live.status.reason, /3 tabs share/);
+  for (const tab of [b, c]) assert.deepEqual(tab.got, ["turned", "away"]);
+  // A choice is kept.
+  b.live.choose("stream");
+  await on.clock.advance(200 * SECOND);
+  turn(b);
+  await on.clock.advance(3 * SECOND);
+  assert.equal(on.server.streams.size, 2);
+});
