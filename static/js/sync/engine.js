@@ -287,6 +287,10 @@ export function createEngine(options) {
     get streamed() {
       return ladder.main ? sources.get(ladder.main.id)?.topics ?? null : null;
     },
+    /** Whether the stream in use was opened before this set. @param {number} wanted */
+    lacks(wanted) {
+      return ladder.main !== null && (sources.get(ladder.main.id)?.set ?? wanted) < wanted;
+    },
     /** Whether a request is open that brings this set's topics as they come. @param {number} wanted */
     carries(wanted) {
       return [...sources.values()].some((source) => source.live && source.set >= wanted);

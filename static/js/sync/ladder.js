@@ -206,6 +206,9 @@ export class Ladder {
       choose(this, input.forced);
     } else if (input.type === "hidden" || input.type === "company" || input.type === "activity") {
       take(this, input);
+    } else if (input.type === "visible" && !this.started) {
+      // A page is shown before it comes out of the back/forward cache.
+      this.hidden = false;
     } else if (this.started) {
       take(this, input);
     }

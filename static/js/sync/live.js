@@ -30,6 +30,10 @@ import { withTiming } from "./timing.js";
 /** @typedef {import("./states.js").Rung} Rung */
 /** @typedef {import("./beat.js").Here} Here */
 
+/** A tab that could not share tries again when it is looked at, so long after, in ms; each time twice as long, at most ... */
+const SHARE_AGAIN = 60000;
+const SHARE_SELDOM = 3600000;
+
 /**
  * Where news comes from: the tab's own engine, or a link to the shared one.
  * @typedef {object} Upstream
@@ -79,6 +83,11 @@ export function createLive(options) {
   const handlers = new Map();
   let running = false;
   let sharedNow = false;
+  /** Since when this tab is on its own though it would share. @type {number | null} */
+  let aloneAt = null;
+  let shareAgain = SHARE_AGAIN;
+  /** News came when this tab was put to rest. */
+  let restedWell = false;
   /** @type {(() => void) | null} */
   let detach = null;
 
@@ -177,9 +186,10 @@ export function createLive(options) {
       onStatus,
       onRemember: (verdict) => writeVerdict(local, verdict),
       onVia: () => beats.moved(),
-      // Nobody can be shared with: from here on this tab is on its own.
+      // Nobody can be shared with: for now this tab is on its own.
       onAlone() {
         sharedNow = false;
+        aloneAt = clock.now();
         change(ownConnection(null));
       },
     });
@@ -202,6 +212,20 @@ export function createLive(options) {
     up.tell({ type: "company", others: people.others() });
     if (running) up.start();
     onStatus(up.status, before);
+  }
+
+  /** What kept this tab from sharing may have passed: a script that did not load, a hub that hung, a login that was gone. */
+  function maybeShare() {
+    if (aloneAt === null || clock.now() - aloneAt < shareAgain) return;
+    // Topics that the server gives this tab no news of are none for the connection of all.
+    if (running ? !isWell() : !restedWell) return;
+    aloneAt = null;
+    shareAgain = Math.min(2 * shareAgain, SHARE_SELDOM);
+    change(connection(null));
+  }
+
+  function isWell() {
+    return up.shown.state === "live" || up.shown.state === "refreshing";
   }
 
   function isHidden() {
@@ -240,6 +264,7 @@ export function createLive(options) {
   function rest() {
     if (!running) return;
     running = false;
+    restedWell = isWell();
     beats.stop();
     up.stop();
   }
@@ -263,6 +288,7 @@ export function createLive(options) {
         tell: (input) => up.tell(input),
         hidden(now) {
           beats.setHidden(now);
+          if (!now && running) maybeShare();
           up.tell({ type: now ? "hidden" : "visible" });
         },
         // A page on its way into the back/forward cache must not hold a connection.
@@ -270,7 +296,10 @@ export function createLive(options) {
           beats.leave();
           rest();
         },
-        back: wake,
+        back() {
+          if (!running) maybeShare();
+          wake();
+        },
         // It stood still while others went on: who is here, and the text, may be old.
         stoodStill() {
           beats.relist();
@@ -346,6 +375,7 @@ export function createLive(options) {
     /** The person chooses a rung for this tab; null: automatically. @param {Rung | null} forced */
     choose(forced) {
       writeChoice(session, forced);
+      aloneAt = null;
       if (sharing && sharedNow !== (forced === null)) change(connection(forced));
       else up.tell({ type: "choice", forced });
     },

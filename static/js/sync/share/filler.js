@@ -19,7 +19,7 @@ const SELDOM = 15000;
  * @param {string} options.base
  * @param {import("../intake.js").Intake} options.intake
  * @param {readonly string[]} options.topics
- * @param {() => void} options.onReached
+ * @param {(whole: boolean, advice: import("../ladder.js").Advice) => void} options.onReached `whole`: nothing that was missing when it was asked for is missing any more
  * @param {() => void} options.onFailed nothing of the server's came back
  * @param {() => void} options.onRefused the server gives these topics no news
  */
@@ -30,6 +30,8 @@ export function createFiller(options) {
   const client = randomId();
   let post = false;
   let failures = 0;
+  /** The server wants no poll before then. */
+  let notBefore = 0;
   let askedAt = -Infinity;
   let again = false;
   /** @type {AbortController | null} */
@@ -51,13 +53,15 @@ export function createFiller(options) {
       if (own.signal.aborted) return;
       abort = null;
       failures = 0;
-      options.onReached();
-      if (answer.batch?.more || again) fill();
+      const whole = !answer.batch?.more && !again;
+      options.onReached(whole, answer.batch?.advice);
+      if (!whole) fill();
       return;
     }
     abort = null;
     const { kind, status, retryAfterMs = 0 } = answer.failure;
     failures += 1;
+    notBefore = clock.now() + retryAfterMs;
     if (kind === "nonce") post = true;
     if (kind === "status" && status === 400) intake.forget();
     else if (kind === "status" && isRefusal(status)) return options.onRefused();
@@ -77,7 +81,7 @@ export function createFiller(options) {
   function fill() {
     if (abort) again = true;
     else if (timer === null) {
-      const wait = askedAt + GAP - clock.now();
+      const wait = Math.max(askedAt + GAP, notBefore) - clock.now();
       if (wait > 0) plan(wait);
       else void poll();
     }
@@ -85,8 +89,8 @@ export function createFiller(options) {
 
   return {
     fill,
-    /** Nothing is missing for want of a connection any more. */
-    rest() {
+    /** The network is back: what a failed poll was for is not put off any more, unless the server asked for it. */
+    resume() {
       if (failures === 0) return;
       failures = 0;
       clock.clearTimeout(timer);
@@ -98,6 +102,7 @@ export function createFiller(options) {
       abort?.abort();
       abort = null;
       again = false;
+      notBefore = 0;
       clock.clearTimeout(timer);
       timer = null;
     },

@@ -41,6 +41,8 @@ const SILENT = 200000;
 const HEAD_EVERY = 5000;
 /** Topics that the server takes in one request; tabs beyond that are sent away. */
 export const MAX_TOPICS = 64;
+/** One browser has one network: that it is back is told by each tab, and taken at most so often, in ms. */
+const ONLINE_EVERY = 1000;
 /** What tabs may tell the ladder. */
 const TELLS = new Set(["online", "offline", "activity", "heard", "failed"]);
 
@@ -65,6 +67,7 @@ export function createHub(options) {
   /** How far anything has been read. @type {string | null} */
   let position = null;
   let headAt = -Infinity;
+  let onlineAt = -Infinity;
   let wasHidden = false;
   /** @type {any} */
   let timer = null;
@@ -109,18 +112,23 @@ export function createHub(options) {
         }
         if (!covers(position, batch.to)) position = batch.to;
       }
-      toAll({ t: "batch", set: from.set, asked, batch: { from: batch.from, to: batch.to, events: batch.events, reset: batch.reset ?? false } });
+      toAll({ t: "batch", set: from.set, lasting: lasting(from), asked, batch: { from: batch.from, to: batch.to, events: batch.events, reset: batch.reset ?? false } });
       engine?.tell({ type: "applied", cursor: position, events: fresh });
       return fresh;
     },
     hello(from, cursor) {
       from.pos ??= cursor;
       position ??= cursor;
-      toAll({ t: "carried", set: from.set, from: from.pos });
+      toAll({ t: "carried", set: from.set, lasting: true, from: from.pos });
     },
-    asked: (from) => toAll({ t: "carried", set: from.set, from: from.pos }),
+    asked: (from) => toAll({ t: "carried", set: from.set, lasting: lasting(from), from: from.pos }),
     forget: () => void (position = null),
   };
+
+  /** Whether more will come this way: a poll beside a stream that lacks topics brings them this once. @param {import("../engine.js").Source} from */
+  function lasting(from) {
+    return from.live || !engine?.lacks(from.set);
+  }
 
   /** @param {any} message */
   function toAll(message) {
@@ -174,7 +182,12 @@ export function createHub(options) {
 
   function pulse() {
     const now = clock.now();
-    for (const tab of [...tabs]) if (now - tab.heardAt > SILENT) remove(tab);
+    for (const tab of [...tabs]) {
+      if (now - tab.heardAt <= SILENT) continue;
+      // Said before anything that is no longer for it: where all hear all, it would take that for its own.
+      tab.post({ t: "unknown" });
+      remove(tab);
+    }
     if (tabs.size > 0) toAll({ t: "pulse", heard: engine?.status.lastHeard ?? 0 });
     timer = tabs.size > 0 ? clock.setTimeout(pulse, PULSE) : null;
   }
@@ -202,7 +215,7 @@ export function createHub(options) {
     sum();
     engine?.start();
     tab.post({ ...state(), t: "welcome", hub: id, set: tab.set });
-    if (running && engine?.carries(tab.set)) tab.post({ t: "carried", set: tab.set, from: position });
+    if (running && engine?.carries(tab.set)) tab.post({ t: "carried", set: tab.set, lasting: true, from: position });
     tellAll();
     timer ??= clock.setTimeout(pulse, PULSE);
   }
@@ -263,15 +276,21 @@ export function createHub(options) {
     stop() {
       watch.stop();
       lock.release();
+      // What becomes of this engine is nobody's business any more.
+      tabs.clear();
       engine?.stop();
       clock.clearTimeout(timer);
-      tabs.clear();
     },
   };
 
   /** @param {import("../ladder.js").Input} input from a tab */
   function take(input) {
     if (!engine) return;
+    if (input.type === "online") {
+      const now = clock.now();
+      if (now - onlineAt < ONLINE_EVERY) return;
+      onlineAt = now;
+    }
     if (TELLS.has(input.type)) engine.tell(input);
     else if (input.type === "choice") engine.tell({ type: "choice", forced: null });
     else if (input.type === "beat") {

@@ -23,8 +23,10 @@ const SILENCE = 8000;
 const LOOK = 2000;
 /** No welcome by then: try the next way, in ms. Polls bring the news meanwhile, and a busy computer starts a worker slowly. */
 const PATIENCE = 10000;
-/** Not carried for so long after joining: ask, and again so often, in ms. */
+/** Not carried for so long after joining: ask, and again, in ms; then ever more seldom, down to what the poll rung does. */
 const UNCARRIED = 1000;
+/** News that is known to exist and is missing for so long is said, in ms. */
+const BEHIND = 1000;
 /** So many hubs in a row that fell silent: this tab connects by itself. */
 const SILENCES = 3;
 /** The hub hears from each tab so often, in ms. */
@@ -49,6 +51,9 @@ const BETWEEN = "This tab asks for news itself until it is connected.";
  * @property {() => void} onVia another connection brings this tab its news
  * @property {() => void} onAlone sharing does not work here
  */
+
+/** @param {Status["state"] | undefined} state */
+const isWell = (state) => state === "live" || state === "refreshing";
 
 /** @param {LinkOptions} options @returns {import("../live.js").Upstream} */
 export function createLink(options) {
@@ -82,6 +87,12 @@ export function createLink(options) {
   let pingedAt = 0;
   let silences = 0;
   let serverAt = 0;
+  /** When this tab last asked because nothing carries it, the pause until it does so again, and the least one that the server wants. */
+  let soughtAt = 0;
+  let pause = UNCARRIED;
+  let adviceMs = 0;
+  /** What is known to be missing, and since when. @type {{ to: string, at: number } | null} */
+  let missing = null;
   let lock = holdLock(null, "");
   /** Ends the watch over the hub. @type {(() => void) | null} */
   let unwatch = null;
@@ -93,8 +104,10 @@ export function createLink(options) {
 
   const filler = createFiller({
     ...options,
-    onReached() {
+    onReached(whole, advice) {
       serverAt = clock.now();
+      if (advice) adviceMs = Number(advice.interval_ms) || 0;
+      if (whole) missing = null;
       show();
     },
     onFailed: () => post({ t: "tell", input: { type: "failed" } }),
@@ -192,22 +205,25 @@ export function createLink(options) {
         break;
       case "carried":
         if (!joined || message.set < set) break;
-        setCarried();
+        if (message.lasting) setCarried();
         void intake.inLine(async () => {
           if (intake.cursor === null) intake.hello({ pos: null }, message.from);
-          else if (!covers(intake.cursor, message.from)) filler.fill();
+          else if (!covers(intake.cursor, message.from)) {
+            filler.fill();
+            miss(message.from);
+          }
         });
         break;
       case "batch":
         if (!joined || message.set < set) break;
-        setCarried();
+        if (message.lasting) setCarried();
         void intake.take(
           { ...message.batch, events: message.batch.events.filter((/** @type {any} */ event) => mine.has(event?.topic)) },
           { pos: message.asked },
-        );
+        ).then(() => miss(message.batch.to));
         break;
       case "status":
-        takeStatus(message);
+        if (joined) takeStatus(message);
         break;
       case "pulse":
         if (theirs) theirs = { ...theirs, lastHeard: message.heard };
@@ -221,10 +237,24 @@ export function createLink(options) {
     show();
   }
 
+  /** There is news up to here. @param {string | null} to */
+  function miss(to) {
+    if (running && to !== null && !covers(intake.cursor, to)) missing ??= { to, at: clock.now() };
+  }
+
+  /** News is missing, and has been for so long that it must be said. */
+  function behind() {
+    if (missing && covers(intake.cursor, missing.to)) missing = null;
+    return missing !== null && clock.now() - missing.at > BEHIND;
+  }
+
   function setCarried() {
+    if (!carried) {
+      filler.resume();
+      hurry();
+    }
     carried = true;
     silences = 0;
-    filler.rest();
   }
 
   /** @param {any} message */
@@ -239,10 +269,32 @@ export function createLink(options) {
         if (running && own === channels) reopen();
       });
     }
+    if (isWell(theirs?.state) && !isWell(before)) filler.resume();
     // The server says no to the topics of all of us: perhaps it is to this tab's.
     if (message.refused) filler.fill();
     // What was not carried meanwhile is looked for at once when the way is free again.
     else if (before === "offline" && theirs?.state !== "offline" && joined && !carried) filler.fill();
+  }
+
+  /** How long between two questions of a tab that nothing carries. */
+  function seldom() {
+    return Math.max(adviceMs, pause);
+  }
+
+  /** @param {number} now */
+  function seek(now) {
+    // Looks are not quite on time.
+    if (now - soughtAt < seldom() - UNCARRIED / 2) return;
+    const { pollHidden, pollCompany, pollAlone } = options.timing;
+    if (soughtAt > 0) pause = Math.min(2 * pause, hidden ? pollHidden : others > 0 ? pollCompany : pollAlone);
+    soughtAt = now;
+    filler.fill();
+  }
+
+  /** The next question comes soon. */
+  function hurry() {
+    soughtAt = 0;
+    pause = UNCARRIED;
   }
 
   function look() {
@@ -257,7 +309,7 @@ export function createLink(options) {
       filler.fill();
       reopen();
     } else if (!carried && now - joinedAt > UNCARRIED && theirs?.state !== "offline" && theirs?.state !== "off") {
-      filler.fill();
+      seek(now);
     }
     if (now - pingedAt > PING) {
       pingedAt = now;
@@ -265,7 +317,7 @@ export function createLink(options) {
     }
     show();
     // What is not carried is looked after more closely.
-    if (running) looking = clock.setTimeout(look, carried ? LOOK : UNCARRIED);
+    if (running) looking = clock.setTimeout(look, carried && !missing ? LOOK : UNCARRIED);
   }
 
   /** @returns {Status} */
@@ -273,12 +325,13 @@ export function createLink(options) {
     const now = clock.now();
     /** @param {Status["state"]} state @param {Status["rung"]} rung @param {string} reason @param {number} intervalMs @returns {Status} */
     const say = (state, rung, reason, intervalMs = 0) => ({ state, rung, reason, intervalMs, since: 0, lastHeard: Math.max(theirs?.lastHeard ?? 0, serverAt), forced: null });
+    const late = behind();
     let status;
     if (!running) status = say("off", "off", SENTENCES.off);
-    else if (joined && theirs && (carried || theirs.state === "offline" || theirs.state === "off")) {
+    else if (joined && theirs && ((carried && !late) || theirs.state === "offline" || theirs.state === "off")) {
       const words = carried && tabs > 1 && theirs.state !== "offline" ? ` This browser's ${tabs} tabs share the connection.` : "";
       status = { ...theirs, reason: theirs.reason + words, lastHeard: Math.max(theirs.lastHeard, serverAt) };
-    } else if (now - serverAt < 3 * UNCARRIED) status = say("refreshing", "poll", BETWEEN, UNCARRIED);
+    } else if (now - serverAt < seldom() + 2 * UNCARRIED) status = say("refreshing", "poll", BETWEEN, seldom());
     else status = say("connecting", "stream", SENTENCES.connecting);
     if (status.state !== since.state) since = { state: status.state, at: now };
     return { ...status, since: status.state === "offline" && theirs ? theirs.since : since.at };
@@ -316,6 +369,7 @@ export function createLink(options) {
       started = true;
       lock = holdLock(sharing.locks, tabLock(options.client()));
       silences = 0;
+      hurry();
       lookedAt = clock.now();
       pingedAt = lookedAt;
       open();
@@ -331,6 +385,7 @@ export function createLink(options) {
       clock.clearTimeout(looking);
       clock.clearTimeout(joining);
       filler.stop();
+      missing = null;
       show();
     },
     tell(input) {
@@ -347,6 +402,7 @@ export function createLink(options) {
         case "visible":
           hidden = input.type === "hidden";
           post({ t: "state", hidden, others });
+          hurry();
           if (!hidden) verify();
           return;
         case "online":
