@@ -1,6 +1,7 @@
 // What people see of each other's doings that are not text: names, several tabs, a page that is taken away.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { deletedNoise } from './harness/browser.mjs'
 import { until } from './harness/processes.mjs'
 import { limit, useWiki } from './harness/wiki.mjs'
 
@@ -26,7 +27,7 @@ describe('manners', () => {
 
   it('whoever writes learns at once that the page was deleted, and can bring it back', limit(), async () => {
     await wiki.server.put('Gone', 'Here today.')
-    const anna = await wiki.people.person(wiki.server.url)
+    const anna = await wiki.people.person(wiki.server.url, { allow: deletedNoise })
     const a = await anna.edit('Gone')
     await fetch(`${wiki.server.url}/api/v1/pages/Gone`, { method: 'DELETE' })
     await a.page.getByText('This page has been deleted').waitFor()

@@ -48,6 +48,11 @@ export const workerNoise = /^error: An unknown error occurred when fetching the 
 export const missingNoise = (path) =>
   new RegExp(String.raw`^error: Failed to load resource: the server responded with a status of 404 \(Not Found\) \(${host}/wiki/${encodePath(path)}\)$`)
 
+/** A beat that was on its way when its page was deleted. */
+export const deletedNoise = new RegExp(
+  String.raw`^error: Failed to load resource: the server responded with a status of 410 \(Gone\) \(${host}/_live/beat\)$`,
+)
+
 /** Any of several. @param {RegExp[]} messages */
 export const anyOf = (...messages) => new RegExp(messages.map(({ source }) => source).join('|'))
 
