@@ -78,6 +78,27 @@ for (const mode of ["worker", "leader"]) {
   });
 }
 
+test("nor does a poll beside a stream that is slow to open and lacks its topics", async () => {
+  const on = scene("worker");
+  const answer = on.server.answer.bind(on.server);
+  let streams = 0;
+  on.server.answer = async (request, signal) => {
+    if (request.mode !== "stream") return answer(request, signal);
+    streams += 1;
+    if (streams > 1) return on.server.json({ from: "x", to: "x", events: [], more: false, advice: { mode: "poll", interval_ms: 2000, why: "too many streams" } });
+    await new Promise((done) => on.clock.setTimeout(done, 3000));
+    return answer(request, signal);
+  };
+  const first = on.browser.open();
+  await on.clock.advance(500);
+  const late = on.browser.open({ topics: ["view:2"] });
+  await on.clock.advance(10 * SECOND);
+  assert.deepEqual([first.says(), late.says()], ["live/stream", "refreshing/poll"]);
+  on.server.publish("x", "view:2");
+  await on.clock.advance(6 * SECOND);
+  assert.deepEqual(late.got, ["x"]);
+});
+
 // Polls are answered with an error, whatever else works. Returns what ends that.
 function pollsFail(server, headers = {}) {
   const answer = server.answer.bind(server);

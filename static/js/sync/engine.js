@@ -126,6 +126,16 @@ export function createEngine(options) {
     return true;
   }
 
+  /**
+   * Whether what this request brings will go on coming: it is a stream, or none was opened for fewer topics that is, or
+   * may come, into use.
+   * @param {Source} from
+   */
+  function lasts(from) {
+    if (from.live && ladder.tries.has(from.id)) return true;
+    return ![...ladder.tries.keys()].some((id) => (sources.get(id)?.set ?? from.set) < from.set);
+  }
+
   function showStatus() {
     const now = ladder.status(clock.now());
     const before = shown;
@@ -287,13 +297,10 @@ export function createEngine(options) {
     get streamed() {
       return ladder.main ? sources.get(ladder.main.id)?.topics ?? null : null;
     },
-    /** Whether the stream in use was opened before this set. @param {number} wanted */
-    lacks(wanted) {
-      return ladder.main !== null && (sources.get(ladder.main.id)?.set ?? wanted) < wanted;
-    },
+    lasts,
     /** Whether a request is open that brings this set's topics as they come. @param {number} wanted */
     carries(wanted) {
-      return [...sources.values()].some((source) => source.live && source.set >= wanted);
+      return [...sources.values()].some((source) => source.live && source.set >= wanted && lasts(source));
     },
     start() {
       if (running) return;

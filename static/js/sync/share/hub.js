@@ -127,7 +127,7 @@ export function createHub(options) {
 
   /** Whether more will come this way: a poll beside a stream that lacks topics brings them this once. @param {import("../engine.js").Source} from */
   function lasting(from) {
-    return from.live || !engine?.lacks(from.set);
+    return engine?.lasts(from) ?? true;
   }
 
   /** @param {any} message */
