@@ -69,7 +69,8 @@ function attach() {
         onArrival: (rev, at) => run.arrived(rev, at),
         onWay: (next) => {
           panes[index].way = next;
-          void run.change(index);
+          if (run.state === "ended") panes[index].outdate();
+          else void run.change(index);
         },
       }),
     );

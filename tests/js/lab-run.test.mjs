@@ -51,8 +51,10 @@ function createPane(key) {
     running: false,
     resets: 0,
     notes: [],
-    start: () => {
+    still: [],
+    start: (_page, still) => {
       pane.running = true;
+      pane.still.push(still);
       return new Promise((done, failed) => pane.starts.push({ done, failed }));
     },
     stop: () => void (pane.running = false),
@@ -157,6 +159,31 @@ test("a way that is chosen in a pause has no part in what was measured before it
   run.pause();
   assert.deepEqual([run.snapshot.names[1], run.snapshot.shown[1] === shown], ["Held requests", false]);
   run.end("Stopped.");
+});
+
+test("a copy that is opened in a pause stands still with the others", async () => {
+  const lab = setUp();
+  const { run, panes } = lab;
+  await begin(lab);
+  void run.change(0);
+  run.pause();
+  void run.change(1);
+  assert.deepEqual(panes.map((pane) => pane.still), [[false, false], [false, true]]);
+  run.end("Stopped.");
+});
+
+test("a writer that opens too late leaves the field to the run that came after it", async () => {
+  const field = createField();
+  const first = setUp({ field });
+  const started = first.run.start();
+  await answer("/lab", opened());
+  await answer("/_live/pages/7/session", json({ client_id: 5, you: { id: "a", name: "A", colour: 1 } }));
+  first.run.end("Stopped.");
+  field.value = "of the next run";
+  const bytes = Y.encodeStateAsUpdate(new Y.Doc());
+  await answer("/_live/pages/7/doc", new Response(bytes, { headers: { "Content-Type": "application/octet-stream" } }));
+  await started;
+  assert.equal(field.value, "of the next run");
 });
 
 test("only the way that was chosen last begins its figures anew", async () => {

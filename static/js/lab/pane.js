@@ -71,8 +71,10 @@ export function createPane(options) {
   let latest = null;
   /** Of a pause: news that waits for its end; null: none is held back. @type {any[] | null} */
   let held = null;
+  /** Before the copy is open a pause has held nothing back. */
+  const hearAll = () => void (held = null);
   /** Takes what was held back. */
-  let takeHeld = () => {};
+  let takeHeld = hearAll;
 
   const name = `lab-way-${index}`;
   const select = el("select", { id: name });
@@ -143,9 +145,11 @@ export function createPane(options) {
    * Opens the copy. Done when it shows the page and its connection stands, or
    * when that takes too long.
    * @param {number} page
+   * @param {boolean} paused it stands still at first
    */
-  async function start(page) {
+  async function start(page, paused) {
     stop();
+    held = paused ? [] : null;
     turn += 1;
     const mine = turn;
     copy.replaceChildren();
@@ -201,7 +205,7 @@ export function createPane(options) {
     live = null;
     latest = null;
     held = null;
-    takeHeld = () => {};
+    takeHeld = hearAll;
   }
 
   /** Everything measured so far is void; the measurement begins now. */
@@ -247,6 +251,13 @@ export function createPane(options) {
       tally.resume(now);
     },
     noteEvent,
+    /** Another way was chosen when nothing runs: what is seen is not of that one. */
+    outdate() {
+      setText(now, NONE);
+      setText(note, "Begins with the next run.");
+      root.classList.remove("late", "shut", "fell");
+      bar.style.width = "0";
+    },
     /** Whether another way can be chosen. @param {boolean} open */
     choosable(open) {
       select.disabled = !open;

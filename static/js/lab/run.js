@@ -153,10 +153,11 @@ export function createRun(options) {
           field,
           onSaved: () => panes.forEach((pane) => pane.tally.settle()),
           onTrouble: (message) => end(message),
+          isWanted: () => is("starting"),
         });
         if (!is("starting")) return letGo();
       }
-      await Promise.all(panes.map((pane) => pane.start(page)));
+      await Promise.all(panes.map((pane) => pane.start(page, false)));
     } catch (error) {
       // A person may have stopped it meanwhile.
       if (!is("starting")) return;
@@ -269,7 +270,7 @@ export function createRun(options) {
       // An opening that was overtaken by another one, or by the end, is heard of only after its whole wait.
       const isNewest = () => mine === changed[index] && !is("ended");
       try {
-        await panes[index].start(page);
+        await panes[index].start(page, is("paused"));
         if (isNewest()) panes[index].reset();
       } catch (error) {
         if (!isNewest()) return;

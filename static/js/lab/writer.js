@@ -25,6 +25,7 @@ const OURS_MS = 300;
  * @param {HTMLTextAreaElement} options.field
  * @param {() => void} options.onSaved revisions of changes became known
  * @param {(message: string) => void} options.onTrouble the text cannot be written any more
+ * @param {() => boolean} options.isWanted false: the run was given up, and the field may be another one's by now
  */
 export async function openWriter(options) {
   const { page, changes, field } = options;
@@ -116,8 +117,10 @@ export async function openWriter(options) {
   }
 
   const input = (/** @type {Event} */ event) => take(event.timeStamp);
-  field.addEventListener("input", input);
-  field.value = text.toString();
+  if (options.isWanted()) {
+    field.addEventListener("input", input);
+    field.value = text.toString();
+  }
 
   function close() {
     closed = true;
