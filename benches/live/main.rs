@@ -6,12 +6,13 @@
 //! machines; absolute times are not.
 //!
 //! `cargo bench --bench live -- typing crowd` runs only the named parts:
-//! start, gate, render, append, poll, idle, fanout, typing, scale, crowd.
+//! start, gate, render, append, poll, idle, fanout, typing, door, scale, crowd.
 
 mod bare;
 mod baseline;
 mod client;
 mod crowd;
+mod door;
 mod fanout;
 mod gate;
 mod readers;
@@ -60,6 +61,9 @@ async fn main() -> Outcome {
     }
     if runs("typing") {
         typing::measure_typing().await?;
+    }
+    if runs("door") {
+        door::measure_door().await?;
     }
     if runs("scale") {
         scale::measure_scale().await?;

@@ -128,16 +128,6 @@ pub fn cpu_of(pid: u32) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
-/// Bytes that the kernel holds for all processes: its objects, and what waits in sockets.
-pub fn kernel_memory() -> u64 {
-    const PAGE: u64 = 4096;
-    let slab = kilobytes("/proc/meminfo", "Slab:") * 1024;
-    let sockets = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
-    let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
-    let pages = tcp.rsplit(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    slab + pages * PAGE
-}
-
 /// A number of kilobytes in a file of names and numbers.
 fn kilobytes(file: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
