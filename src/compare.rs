@@ -27,6 +27,7 @@
 
 mod args;
 mod chart;
+mod format;
 mod http;
 mod machine;
 mod markdown;

@@ -70,6 +70,7 @@ pub mod batch;
 pub mod caps;
 pub mod cursor;
 pub mod document;
+mod error;
 pub mod gate;
 pub mod hub;
 pub mod labs;
@@ -90,8 +91,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::caps::{StreamCaps, StreamCounter, StreamPermit};
 use self::cursor::Cursor;
-use self::document::{Conflict, Document, DocumentError};
-use self::gate::Refusal;
+use self::document::{Conflict, Document};
+pub use self::error::LiveError;
 use self::hub::{Hub, Listener};
 pub use self::pages::{PageInfo, Pages};
 use self::presence::Presence;
@@ -146,44 +147,6 @@ pub struct Merged {
     pub revision: Revision,
     /// Places where others had changed the same words; both are kept.
     pub conflicts: Vec<Conflict>,
-}
-
-/// What can go wrong with a live page.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// No page has that number.
-    #[error("there is no such page")]
-    NoPage,
-    /// The page was deleted; it can be restored.
-    #[error("the page is deleted")]
-    Deleted,
-    /// The page has no such revision.
-    #[error("the page has no such revision")]
-    UnknownRevision,
-    /// The text would pass [`MAX_TEXT_BYTES`].
-    #[error("the page is full")]
-    PageFull,
-    /// Too much is waiting; try again.
-    #[error("too much is waiting")]
-    Busy,
-    /// The gate refused an update.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The document failed.
-    #[error(transparent)]
-    Document(DocumentError),
-}
-
-impl From<DocumentError> for LiveError {
-    fn from(error: DocumentError) -> Self {
-        match error {
-            DocumentError::Refused(refusal) => Self::Refused(refusal),
-            other => Self::Document(other),
-        }
-    }
 }
 
 /// A document's difference, and where to go on from.

@@ -20,6 +20,7 @@ mod applier;
 mod checkpoint;
 mod codec;
 mod disk;
+mod error;
 mod journal;
 mod kv;
 mod migrate;
@@ -43,6 +44,7 @@ use tokio::sync::oneshot;
 
 use crate::page::{PageId, Revision};
 use disk::{Disk, RealDisk};
+pub use error::StoreError;
 use shared::Shared;
 use writer::{Item, Reply, Writer};
 
@@ -198,40 +200,6 @@ pub struct Stats {
     pub pages: u64,
     /// Bytes of log entries that are in memory and in the journal, but not in sled yet.
     pub tail_bytes: u64,
-}
-
-/// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has this data open.
-    #[error("another process is using this data directory")]
-    Locked,
-    /// Too little space is left; nothing was written.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The process has too many files open; nothing was written.
-    #[error("too many files are open")]
-    Crowded,
-    /// A key or value past its limit; nothing was written.
-    #[error("the record is too large")]
-    TooLarge,
-    /// The store has stopped after a failed write or is closing.
-    #[error("the store has stopped")]
-    Stopped,
-    /// Bytes on disk are not what was written, and could not be repaired.
-    #[error("the stored data is damaged: {0}")]
-    Damaged(String),
-    /// The data was written by a newer version.
-    #[error("the data has format {found}, this version knows up to {known}")]
-    TooNew {
-        /// Format found.
-        found: u32,
-        /// Newest known.
-        known: u32,
-    },
-    /// Reading or writing failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
 }
 
 /// How long closing waits for readers that are still at work.

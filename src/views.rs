@@ -1,5 +1,7 @@
 //! What templates are given: one struct per template, and what all of them share.
 
+mod pages;
+
 use std::borrow::Cow;
 
 use rocket::http::{ContentType, Status};
@@ -8,6 +10,7 @@ use rocket::response::{self, Responder, Response};
 use rocket_dyn_templates::Template;
 use serde::Serialize;
 
+pub use self::pages::{DeletedRow, PageRow, PagesView};
 use crate::assets::Assets;
 use crate::config::Config;
 use crate::error::Error;
@@ -18,7 +21,6 @@ use crate::live::{Live, PageInfo};
 use crate::logging::RequestId;
 use crate::markdown::Rendered;
 use crate::page::{PageId, PagePath, Revision};
-use crate::time;
 
 /// What every page shows: `site` in templates.
 ///
@@ -292,51 +294,6 @@ pub struct DeletedView {
     pub restore_url: String,
 }
 
-/// `pages`: all pages as a tree.
-#[derive(Debug, Serialize)]
-pub struct PagesView {
-    /// The tree, depth first.
-    pub tree: Vec<PageRow>,
-    /// What the list was filtered by.
-    pub query: String,
-    /// Pages deleted last.
-    pub deleted: Vec<DeletedRow>,
-    /// How many pages match.
-    pub total: usize,
-}
-
-/// One line of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PageRow {
-    /// Last level of its path.
-    pub name: String,
-    /// Its path.
-    pub path: String,
-    /// Its address.
-    pub url: String,
-    /// Levels above it.
-    pub depth: usize,
-    /// Its first heading.
-    pub title: Option<String>,
-    /// When it was last changed, in words.
-    pub updated: Option<String>,
-    /// The same as RFC 3339.
-    pub updated_iso: Option<String>,
-    /// False for a level that only has pages below it.
-    pub exists: bool,
-}
-
-/// One deleted page.
-#[derive(Debug, Serialize)]
-pub struct DeletedRow {
-    /// Its path.
-    pub path: String,
-    /// Its address.
-    pub url: String,
-    /// Where to post to for having it back.
-    pub restore_url: String,
-}
-
 /// `new`: a form that asks for a page's name.
 #[derive(Debug, Default, Serialize)]
 pub struct NewView {
@@ -451,91 +408,4 @@ pub(crate) fn error_page(request: &Request<'_>, error: &Error) -> Option<Respons
         request_id: RequestId::of(request).to_string(),
     };
     Html::new(&site, &view).respond_to(request).ok()
-}
-
-impl PageRow {
-    /// The tree of pages: depth first, siblings by name, with a row for each level that is only
-    /// part of other pages' paths.
-    #[must_use]
-    pub fn tree(pages: &[PageInfo], now_ms: u64) -> Vec<Self> {
-        // By levels, not by text: `team-x` would come between `team` and `team/a`.
-        let mut sorted: Vec<_> = pages
-            .iter()
-            .map(|page| (page.path.levels().map(str::to_lowercase).collect::<Vec<_>>(), page))
-            .collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut rows: Vec<Self> = Vec::with_capacity(pages.len());
-        let mut above: Vec<String> = Vec::new();
-        for (key, page) in sorted {
-            let shared = above.iter().zip(&key).take_while(|(a, b)| a == b).count();
-            let levels: Vec<_> = page.path.levels().collect();
-            for depth in shared..levels.len() - 1 {
-                rows.push(Self::folder(&levels[..=depth]));
-            }
-            rows.push(Self {
-                name: page.path.name().to_owned(),
-                path: page.path.to_string(),
-                url: wiki_url(&page.path),
-                depth: levels.len() - 1,
-                title: page.title.clone(),
-                updated: Some(time::ago(page.updated_ms, now_ms)),
-                updated_iso: Some(time::iso(page.updated_ms)),
-                exists: true,
-            });
-            above = key;
-        }
-        rows
-    }
-
-    fn folder(levels: &[&str]) -> Self {
-        let path = levels.join("/");
-        Self {
-            name: levels.last().map(|l| (*l).to_owned()).unwrap_or_default(),
-            url: path.parse::<PagePath>().map_or_else(|_| String::new(), |p| wiki_url(&p)),
-            path,
-            depth: levels.len() - 1,
-            title: None,
-            updated: None,
-            updated_iso: None,
-            exists: false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(path: &str) -> PageInfo {
-        PageInfo {
-            id: PageId(1),
-            path: path.parse().unwrap(),
-            created_ms: 0,
-            deleted_ms: None,
-            title: None,
-            head: Revision(0),
-            updated_ms: 0,
-        }
-    }
-
-    #[test]
-    fn the_tree_names_every_level_once_and_keeps_children_below_their_parent() {
-        let pages = ["team-x", "team", "Team/a/b", "team/B", "z/y/x", "Home"].map(page);
-        let rows: Vec<_> = PageRow::tree(&pages, 0)
-            .into_iter()
-            .map(|row| (row.path, row.depth, row.exists))
-            .collect();
-        let expected = [
-            ("Home", 0, true),
-            ("team", 0, true),
-            ("Team/a", 1, false),
-            ("Team/a/b", 2, true),
-            ("team/B", 1, true),
-            ("team-x", 0, true),
-            ("z", 0, false),
-            ("z/y", 1, false),
-            ("z/y/x", 2, true),
-        ];
-        assert_eq!(rows, expected.map(|(p, d, e)| (p.to_owned(), d, e)));
-    }
 }

@@ -92,7 +92,7 @@ impl Chart {
             // Labels that would touch are left out.
             if at - last > 40.0 {
                 last = at;
-                let text = super::words::number(value);
+                let text = super::format::number(value);
                 let _ = write!(
                     svg,
                     r#"<text x="{at:.1}" y="{:.1}" text-anchor="middle">{text}</text>"#,
@@ -129,7 +129,7 @@ impl Chart {
             let said = format!(
                 "{}, {}: {} ({} to {})",
                 line.name,
-                super::words::number(value),
+                super::format::number(value),
                 (self.show)(spread.median),
                 (self.show)(spread.min),
                 (self.show)(spread.max)
@@ -225,7 +225,7 @@ mod tests {
             x_title: "x".into(),
             y_title: "<y>".into(),
             lines: vec![Line { name: "a & b".into(), style: 0, points }],
-            show: super::super::words::number,
+            show: super::super::format::number,
         }
     }
 

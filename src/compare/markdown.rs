@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::format::{bytes, milliseconds, number};
 use super::plan::{Delivery, words_of};
 use super::results::{Metric, Results};
 use super::table::{best_cpu, shown};
-use super::words::{self, bytes, crossover_cell, milliseconds, number};
+use super::words::{self, crossover_cell};
 
 /// All of it.
 pub fn render(results: &Results) -> String {

@@ -6,11 +6,12 @@ use minijinja::value::Value;
 use minijinja::{Environment, context};
 
 use super::chart::{Chart, Line, sample};
+use super::format::{self, bytes, milliseconds, number};
 use super::plan::{Delivery, words_of};
 use super::results::{CellResult, Metric, Results};
 use super::stats::Spread;
 use super::table::{best_cpu, shown};
-use super::words::{self, bytes, crossover_cell, milliseconds, number};
+use super::words::{self, crossover_cell};
 
 const TEMPLATE: &str = include_str!("report.html");
 
@@ -109,7 +110,7 @@ fn findings(results: &Results) -> Vec<Value> {
             claim => finding.claim,
             verdict => finding.verdict.words(),
             class => finding.verdict,
-            figures => words::unbroken(&finding.figures),
+            figures => format::unbroken(&finding.figures),
         }
     })
     .collect()
@@ -127,14 +128,14 @@ fn headline(results: &Results) -> Vec<Value> {
     let known = all.into_iter().filter_map(|(ratio, what)| Some((ratio?, what)));
     known
         .map(|(ratio, what)| {
-            let what = words::unbroken(&what);
+            let what = format::unbroken(&what);
             context! { figure => format!("{} ×", number(ratio)), what }
         })
         .collect()
 }
 
 fn unbroken(sentences: Vec<String>) -> Vec<String> {
-    sentences.into_iter().map(|sentence| words::unbroken(&sentence)).collect()
+    sentences.into_iter().map(|sentence| format::unbroken(&sentence)).collect()
 }
 
 fn crossovers(results: &Results) -> Vec<Value> {

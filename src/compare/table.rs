@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::format::{bytes, milliseconds, number};
 use super::results::{CellResult, Metric, Results};
-use super::words::{self, bytes, crossover_cell, milliseconds, number};
+use super::words::{self, crossover_cell};
 
 /// Columns: title, and what stands in them.
 type Column = (&'static str, fn(&CellResult) -> String);

@@ -1,10 +1,14 @@
 //! What was found, in plain words: the figures that matter most, the paper's findings beside ours,
 //! and what limits all of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::format::{bytes, milliseconds, number};
 use super::plan::Delivery;
 use super::results::{CellResult, Metric, Results};
 use super::stats::{Crossover, Spread};
@@ -431,174 +435,4 @@ fn times(by: f64) -> String {
 
 fn seconds(time: Duration) -> String {
     number(time.as_secs_f64())
-}
-
-/// A number with three digits that count.
-pub fn number(value: f64) -> String {
-    let size = value.abs();
-    if size == 0.0 {
-        return "0".to_owned();
-    }
-    let places = match size {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        0.1.. => 3,
-        0.01.. => 4,
-        _ => 5,
-    };
-    let text = format!("{value:.places$}");
-    if text.contains('.') {
-        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
-    }
-    // Thousands apart, so that they can be read.
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |d| ("-", d));
-    let mut grouped = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}")
-}
-
-/// A time given in ms.
-pub fn milliseconds(ms: f64) -> String {
-    if ms >= 1_000.0 { format!("{} s", number(ms / 1e3)) } else { format!("{} ms", number(ms)) }
-}
-
-/// Keeps numbers and their units on one line.
-pub fn unbroken(text: &str) -> String {
-    const UNITS: [&str; 9] = ["s", "ms", "B", "KB", "MB", "%", "×", "min", "times"];
-    let mut words = text.split(' ').peekable();
-    let mut joined = String::with_capacity(text.len() + 8);
-    while let Some(word) = words.next() {
-        joined.push_str(word);
-        if let Some(next) = words.peek() {
-            let unit = next.trim_end_matches([',', '.', ';', ')', ':']);
-            let number = word.ends_with(|c: char| c.is_ascii_digit());
-            joined.push(if number && UNITS.contains(&unit) { '\u{a0}' } else { ' ' });
-        }
-    }
-    joined
-}
-
-/// A size in bytes.
-pub fn bytes(size: f64) -> String {
-    match size {
-        1e6.. => format!("{} MB", number(size / 1e6)),
-        1e4.. => format!("{} KB", number(size / 1e3)),
-        _ => format!("{} B", number(size.round())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::compare::results::tests::made_of;
-
-    const POLL: fn(u64) -> Delivery = |s| Delivery::Poll(Duration::from_secs(s));
-
-    #[test]
-    fn numbers_have_three_digits_that_count() {
-        let all = [
-            (0.0, "0"),
-            (0.001_234, "0.00123"),
-            (0.5, "0.5"),
-            (1.0, "1"),
-            (12.345, "12.3"),
-            (1_234.5, "1,234"),
-            (1_234_567.0, "1,234,567"),
-        ];
-        for (value, text) in all {
-            assert_eq!(number(value), text);
-        }
-        assert_eq!(
-            (milliseconds(2_512.0), milliseconds(0.73)),
-            ("2.51 s".into(), "0.73 ms".into())
-        );
-        assert_eq!((bytes(311.2), bytes(16_400.0)), ("311 B".into(), "16.4 KB".into()));
-    }
-
-    #[test]
-    fn a_number_stays_with_its_unit() {
-        let text = unbroken("each 5 s (3 to 4 KB), and 2 streams");
-        assert_eq!(text, "each 5\u{a0}s (3 to 4\u{a0}KB), and 2 streams");
-    }
-
-    #[test]
-    fn the_papers_findings_are_judged_by_figures() {
-        let stream = |cpu| {
-            vec![
-                (Metric::Cpu, cpu),
-                (Metric::CpuShare, 0.1),
-                (Metric::TripP95, 5.0),
-                (Metric::Coherence, 1.0),
-            ]
-        };
-        let (a, b) = (stream(0.01), stream(0.02));
-        let poll = [
-            (Metric::Cpu, 0.04),
-            (Metric::CpuShare, 0.1),
-            (Metric::Coherence, 1.0),
-            (Metric::Requests, 1.0),
-            (Metric::TripMean, 500.0),
-        ];
-        let often = [(Metric::Coherence, 1.0), (Metric::Requests, 5.0)];
-        let results = made_of(&[
-            (Delivery::Nobody, 0, 5, &[(Metric::CpuShare, 0.0)]),
-            (Delivery::Nobody, 0, 1, &[(Metric::CpuShare, 0.0)]),
-            (Delivery::Stream, 100, 1, &a),
-            (Delivery::Stream, 1_000, 1, &b),
-            (POLL(1), 100, 1, &poll),
-            (POLL(1), 1_000, 1, &poll),
-            (POLL(1), 1_000, 5, &often),
-        ]);
-        let [push, saturated, pull] = results.findings.as_slice() else { panic!("three") };
-        assert_eq!(push.verdict, Verdict::Contradicted, "{}", push.figures);
-        assert!(push.figures.contains("0.375 times"), "{}", push.figures);
-        assert_eq!(saturated.verdict, Verdict::Contradicted, "{}", saturated.figures);
-        assert!(saturated.figures.contains("1000 clients"), "{}", saturated.figures);
-        assert_eq!(pull.verdict, Verdict::InPart, "{}", pull.figures);
-        assert!(pull.figures.contains("5 requests"), "{}", pull.figures);
-    }
-
-    #[test]
-    fn a_busy_machine_is_named_among_the_limits() {
-        let mut results = made_of(&[(Delivery::Stream, 10, 1, &[])]);
-        let busy = |results: &Results| limits(results).join(" ").contains("Other programs");
-        results.machine.load_before = 0.0;
-        assert!(!busy(&results));
-        results.machine.load_before = 20.0 * results.machine.cores as f64;
-        assert!(busy(&results));
-    }
-
-    #[test]
-    fn a_server_that_loses_edits_is_saturated() {
-        let lost = [(Metric::Coherence, 0.9), (Metric::TripP95, 5.0)];
-        let results = made_of(&[(Delivery::Stream, 400, 1, &lost)]);
-        assert_eq!(results.findings[1].verdict, Verdict::Confirmed);
-        assert_eq!(results.findings[0].verdict, Verdict::NotMeasured);
-        let few = made_of(&[(Delivery::Stream, 10, 1, &lost)]);
-        assert_eq!(few.findings[1].verdict, Verdict::NotMeasured, "10 clients tell nothing");
-    }
-
-    #[test]
-    fn the_main_figures_are_ratios_at_the_middle_of_the_grid() {
-        let values = |trip, bytes| vec![(Metric::TripMean, trip), (Metric::Bytes, bytes)];
-        let (fast, slow) = (values(5.0, 300.0), values(2_500.0, 600.0));
-        let results = made_of(&[
-            (Delivery::Stream, 500, 5, &fast),
-            (POLL(1), 500, 5, &slow),
-            (POLL(5), 500, 5, &slow),
-            (Delivery::Stream, 100, 1, &slow),
-        ]);
-        let headline = results.headline.clone().expect("both were measured");
-        assert_eq!((headline.clients, headline.publish_s, headline.poll_s), (500, 5.0, 5.0));
-        assert_eq!((headline.trip_ratio, headline.bytes_ratio), (Some(500.0), Some(2.0)));
-        assert_eq!(headline.cpu_ratio, None);
-        let text = summary(&results).join(" ");
-        assert!(text.contains("5 ms in the mean") && text.contains("2 times the bytes"), "{text}");
-    }
 }
