@@ -66,6 +66,9 @@ use crate::door::socket::raise_file_limit;
 /// only when its start has, which on a busy machine takes seconds.
 const LAST_TASKS: Duration = Duration::from_secs(20);
 
+/// How long a deployed server may take to answer the first requests.
+const PREPARING: Duration = Duration::from_secs(30);
+
 /// Runs the comparison and writes its reports. Blocks until the end, or until SIGINT or SIGTERM,
 /// after which what has been measured is written all the same.
 ///
@@ -109,7 +112,12 @@ async fn results_of(plan: &Plan) -> Result<Results, String> {
     let mut progress = Progress::new();
     progress.say(&plan.introduction());
     let began = Instant::now();
-    let place = Place::of(plan).await?;
+    let place = tokio::select! {
+        place = tokio::time::timeout(PREPARING, Place::of(plan)) => {
+            place.map_err(|_| "the server does not answer".to_owned())??
+        }
+        () = ends.wait() => return Err("it was stopped before anything was measured".to_owned()),
+    };
     let mut results = Results::new(plan);
     tokio::select! {
         kernel = measure::kernel_memory(&place, plan) => results.kernel = kernel,
@@ -169,7 +177,8 @@ async fn run_all(
                 }
                 Err(error) => {
                     results.failed.push(format!("a run failed: {error}"));
-                    return true;
+                    running.shutdown().await;
+                    return false;
                 }
             },
         }

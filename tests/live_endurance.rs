@@ -203,7 +203,8 @@ async fn people_come_move_and_leave_and_speak_only_for_themselves() {
         .await;
 
     let stolen = beat(&bob, &ann.tab, "away", Value::Null).send().await.expect("an answer");
-    assert_eq!(error_code(stolen).await.0, 403);
+    let (status, code, _) = error_code(stolen).await;
+    assert_eq!((status, &*code), (403, "not_yours"));
     let beacon = |who: &Person, tab: &str| {
         who.post("/_live/leave")
             .header("Content-Type", "text/plain;charset=UTF-8")

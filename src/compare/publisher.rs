@@ -2,11 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::http::{Connection, Head, Target, Traffic};
+
+/// How long a page that may have been made is tried to be deleted.
+const CLEANING_UP: Duration = Duration::from_secs(5);
 
 /// An edit that was accepted.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,10 @@ impl Page {
     pub async fn make(target: &Arc<Target>, path: &str) -> Result<Self, String> {
         let mut page = Self::at(target, path);
         let made = page.put("If-None-Match: *\r\n").await;
+        // A refusal is an answer; where none came the page may be there all the same.
+        if made.as_ref().is_err_and(|why| why.kind() != io::ErrorKind::Other) {
+            let _ = tokio::time::timeout(CLEANING_UP, page.delete()).await;
+        }
         page.id = made.map_err(|e| format!("the page {path} cannot be made: {e}"))?;
         Ok(page)
     }

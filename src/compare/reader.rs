@@ -21,6 +21,9 @@ use super::plan::{CONNECT_PAUSE, Delivery};
 /// After a failure, before the next try.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// A held request that brings nothing within this time was not held.
+const NOT_HELD: Duration = Duration::from_millis(400);
+
 /// A client got an edit.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
@@ -284,7 +287,12 @@ impl Client {
             self.request("poll", "").await?;
         }
         loop {
+            let (before, asked) = (self.cursor.clone(), Instant::now());
             self.request("hold&wait=25", "").await?;
+            // Over a cap, or behind a proxy that lets nothing wait: asking on would be a storm.
+            if self.cursor == before && asked.elapsed() < NOT_HELD {
+                return Err(io::Error::other("a held request was answered at once, without news"));
+            }
         }
     }
 

@@ -54,6 +54,8 @@ kinds! {
     BadRevision = 400 "bad_revision" "That is not a revision" "A revision is a whole number.";
     /// A write from another site, or one that cannot show it is not.
     ForeignOrigin = 403 "foreign_origin" "This came from another site" "Writing is only possible from this wiki's own pages, or by a program that sends no cookie.";
+    /// The tab's id belongs to another login.
+    NotYours = 403 "not_yours" "This is another's tab" "The tab's id belongs to another login.";
     /// No right to do this.
     Forbidden = 403 "forbidden" "You may not do this" "You do not have the right to do this.";
     /// No route.

@@ -46,11 +46,27 @@ test("the first beat goes out at once and asks for the list, later ones every 20
 });
 
 test("an id that belongs to an earlier login is given up for a new one, at once and with the list", async () => {
-  const { beat, clock, sent } = setup((n) => (n === 2 ? { status: 403, body: { error: {} } } : { status: 200, body: { head: "aaaaaaaa.1", here: [] } }));
+  const { beat, clock, sent } = setup((n) => (n === 2 ? { status: 403, body: { error: { code: "not_yours" } } } : { status: 200, body: { head: "aaaaaaaa.1", here: [] } }));
   beat.set(here());
   beat.start();
   await clock.advance(21_000);
   assert.deepEqual(sent.map((one) => [one.client, one.list]), [["me", true], ["me", false], ["me2", true]]);
+});
+
+test("a refusal that would meet every id is no reason for a new one, nor for more beats", async () => {
+  const { beat, clock, sent } = setup(() => ({ status: 403, body: { error: { code: "foreign_origin" } } }));
+  beat.set(here());
+  beat.start();
+  await clock.advance(60_500);
+  assert.deepEqual(sent.map((one) => one.client), ["me", "me", "me", "me"]);
+});
+
+test("ids that are all refused are tried no more often than beats are due", async () => {
+  const { beat, clock, sent } = setup(() => ({ status: 403, body: { error: { code: "not_yours" } } }));
+  beat.set(here());
+  beat.start();
+  await clock.advance(60_500);
+  assert.ok(sent.length <= 5, `${sent.length} beats in a minute`);
 });
 
 test("changes are merged to at most four a second, and the last one is always sent", async () => {

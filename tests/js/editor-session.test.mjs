@@ -41,6 +41,7 @@ function browser(server, user) {
             held.add(id);
             return true;
           },
+          begin: (_page, id) => (alive.add(id), held.add(id)),
           release: (_page, id) => (alive.delete(id), held.delete(id)),
           close: () => held.forEach((id) => alive.delete(id)),
         },

@@ -29,8 +29,8 @@ for (const [kind, open] of Object.entries(kinds)) {
     await store.putClient(client(9));
     await store.putClient(client(4));
     await store.putClient(client(4, { page: 2 }));
-    for (let seq = 1; seq <= 12; seq += 1) await store.append(1, 9, [entry(seq)]);
-    await store.append(2, 4, [entry(1)]);
+    for (let seq = 1; seq <= 12; seq += 1) await store.append(client(9), [entry(seq)]);
+    await store.append(client(4, { page: 2 }), [entry(1)]);
     const { records, doc } = await store.load(1);
     assert.equal(doc, null);
     assert.deepEqual(
@@ -48,10 +48,10 @@ for (const [kind, open] of Object.entries(kinds)) {
   test(`${kind}: an acknowledgement forgets exactly what it covers`, async () => {
     const store = await open();
     await store.putClient(client(9));
-    await store.append(1, 9, [entry(1), entry(2), entry(3)]);
-    await store.acknowledge(1, 9, 0, { op: "x", bytes: Uint8Array.of(1), upto: 2 });
+    await store.append(client(9), [entry(1), entry(2), entry(3)]);
+    await store.acknowledge(client(9, { flight: { op: "x", bytes: Uint8Array.of(1), upto: 2 } }), 0);
     assert.equal((await store.load(1)).records[0].flight.op, "x");
-    await store.acknowledge(1, 9, 2, null);
+    await store.acknowledge(client(9), 2);
     const [record] = (await store.load(1)).records;
     assert.deepEqual([record.flight, record.entries.map((each) => each.seq)], [null, [3]]);
     store.close();
@@ -66,10 +66,42 @@ for (const [kind, open] of Object.entries(kinds)) {
     store.close();
   });
 
+  test(`${kind}: what a tab writes after another one took it for dead and forgot it is kept, with what is being sent`, async () => {
+    const store = await open();
+    await store.putClient(client(9));
+    assert.equal(await store.claim(1, 9, "tab1", "tab2"), true);
+    await store.settle(1, 9, 0);
+    assert.deepEqual((await store.load(1)).records, [], "there was nothing in it");
+    const flight = { op: "x", bytes: Uint8Array.of(1), upto: 1 };
+    await store.append(client(9), [entry(1)]);
+    await store.acknowledge(client(9, { flight }), 0);
+    const [record] = (await store.load(1)).records;
+    assert.deepEqual([record.owner, record.flight.op, record.entries.map((each) => each.seq)], ["tab1", "x", [1]]);
+    await store.remove(1, 9);
+    await store.acknowledge(client(9, { flight }), 0);
+    assert.equal((await store.load(1)).records[0].flight.op, "x", "what is under way names its writer, too");
+    store.close();
+  });
+
+  test(`${kind}: whoever has sent what another tab left behind forgets nothing that it has written since`, async () => {
+    const store = await open();
+    await store.putClient(client(9));
+    await store.append(client(9), [entry(1), entry(2)]);
+    await store.claim(1, 9, "tab1", "tab2");
+    // It was only frozen.
+    await store.append(client(9), [entry(3)]);
+    await store.settle(1, 9, 2);
+    const [record] = (await store.load(1)).records;
+    assert.deepEqual([record.flight, record.entries.map((each) => each.seq)], [null, [3]]);
+    await store.settle(1, 9, 3);
+    assert.deepEqual((await store.load(1)).records, []);
+    store.close();
+  });
+
   test(`${kind}: replacing is one step`, async () => {
     const store = await open();
     await store.putClient(client(9));
-    await store.append(1, 9, [entry(1)]);
+    await store.append(client(9), [entry(1)]);
     await store.replace(1, [9], client(10), [entry(1), entry(2)]);
     const { records } = await store.load(1);
     assert.deepEqual(
@@ -94,7 +126,7 @@ for (const [kind, open] of Object.entries(kinds)) {
 test("IndexedDB: a page with unsent edits keeps its copy whatever its age", async () => {
   const store = await openStore(indexedDB, `test${(names += 1)}`);
   await store.putClient(client(9));
-  await store.append(1, 9, [entry(1)]);
+  await store.append(client(9), [entry(1)]);
   for (let page = 1; page <= 6; page += 1) {
     await store.putDoc({ page, path: `p${page}`, state: Uint8Array.of(page), rev: 1, at: page }, 2);
   }
@@ -111,6 +143,15 @@ test("without Web Locks the tabs ask each other who is alive", async () => {
   assert.equal(await two.hold(1, 10), true);
   one.close();
   assert.equal(await two.hold(1, 9), true);
+  two.close();
+});
+
+test("without Web Locks an id that is new is held from its beginning", async () => {
+  const one = createKeeper({ locks: null, answerMs: 50 });
+  const two = createKeeper({ locks: null, answerMs: 50 });
+  const [, free] = await Promise.all([one.begin(1, 9), two.hold(1, 9)]);
+  assert.equal(free, false);
+  one.close();
   two.close();
 });
 

@@ -12,7 +12,7 @@ const PAGE = 7;
 const CLIENT = 77;
 
 /** A writer, its outbox, and a server that answers from a list; then with 200. */
-function setup(answers = []) {
+function setup(answers = [], timing = {}) {
   const doc = new Y.Doc();
   doc.clientID = CLIENT;
   const text = doc.getText("body");
@@ -42,7 +42,7 @@ function setup(answers = []) {
     store,
     newOp: () => `op${(ops += 1)}`,
     random: () => 0,
-    timing: { gapMs: 0, backoffMs: 1, backoffMaxMs: 4, patienceMs: 10_000, refusedMs: 5 },
+    timing: { gapMs: 0, backoffMs: 1, backoffMaxMs: 4, patienceMs: 10_000, refusedMs: 5, ...timing },
     onRefused: (record, error) => refused.push(error.code),
     diffFor: (record, sv) => onlyClients(Y.encodeStateAsUpdate(doc, sv), new Set([record.client])),
     onStatus: (status) => statuses.push(status.state + (status.code ? `:${status.code}` : "")),
@@ -201,6 +201,61 @@ test("a deleted page keeps the edits until it is tried again", async () => {
   outbox.retryNow();
   assert.equal(await outbox.whenSaved(1000), true);
   assert.equal(server.getText("body").toString(), "kept");
+});
+
+test("whoever asks for it need not wait for the end of a long pause", async () => {
+  const { text, outbox, sent } = setup([new NetworkError("away")], { backoffMs: 600_000, backoffMaxMs: 600_000 });
+  type(text, "a");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([sent.length, outbox.status.state], [1, "offline"]);
+  outbox.retryNow({ asked: true });
+  assert.equal(await outbox.whenSaved(1000), true);
+});
+
+test("a network that is said to be back is tried again soon, but not at each word of it", async () => {
+  const { text, outbox, sent } = setup(Array.from({ length: 50 }, () => new NetworkError("away")), { backoffMs: 600_000, backoffMaxMs: 600_000, againMs: 40 });
+  type(text, "a");
+  const begun = Date.now();
+  while (sent.length < 4 && Date.now() - begun < 5000) {
+    outbox.retryNow();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.equal(sent.length, 4);
+  assert.ok(Date.now() - begun >= 3 * 40 - 5, `four tries within ${Date.now() - begun} ms`);
+  outbox.close();
+});
+
+test("a server that wants nothing for a while is asked earlier only by a person", async () => {
+  const { text, outbox, sent } = setup([new HttpError(503, "busy", "", { retryAfterMs: 600_000 })], { againMs: 0 });
+  type(text, "a");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  outbox.retryNow();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(sent.length, 1);
+  outbox.retryNow({ asked: true });
+  assert.equal(await outbox.whenSaved(1000), true);
+});
+
+test("what a line is too slow for is sent in pieces, whether the server says so or the connection breaks", async () => {
+  const tooSlow = ({ bytes }) => Promise.reject(bytes.length > 6_000 ? new HttpError(408, "timed_out", "") : new Error("the test expects a large one"));
+  const breaks = () => Promise.reject(new NetworkError("broken"));
+  for (const answers of [[tooSlow], [breaks, breaks]]) {
+    const { text, outbox, server, sent } = setup(answers, { dragMs: 0 });
+    const long = "😀é".repeat(6000);
+    type(text, long);
+    assert.equal(await outbox.whenSaved(2000), true);
+    assert.ok(sent.length > answers.length + 1, `${sent.length} requests`);
+    assert.ok(sent.at(-1).bytes.length < 0.6 * sent[0].bytes.length);
+    assert.equal(server.getText("body").toString(), long);
+  }
+});
+
+test("a short outage cuts nothing: the very same bytes are sent again", async () => {
+  const breaks = () => Promise.reject(new NetworkError("broken"));
+  const { text, outbox, sent } = setup([breaks, breaks, breaks]);
+  type(text, "😀é".repeat(6000));
+  assert.equal(await outbox.whenSaved(2000), true);
+  assert.deepEqual(new Set(sent.map(({ op }) => op)).size, 1);
 });
 
 test("a lost right is tried again later, and said", async () => {

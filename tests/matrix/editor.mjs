@@ -91,6 +91,8 @@ export class Editor extends Tab {
         return true
       },
       /** @param {number} _page @param {number} yjs */
+      begin: (_page, yjs) => void (alive.add(yjs), held.add(yjs)),
+      /** @param {number} _page @param {number} yjs */
       release: (_page, yjs) => void (alive.delete(yjs), held.delete(yjs)),
       close: () => held.forEach((yjs) => alive.delete(yjs)),
     }

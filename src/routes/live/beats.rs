@@ -76,7 +76,7 @@ pub fn post_beat(
         };
         let joined = live.presence().beat(&caller.author(), beat).map_err(|error| {
             let kind = match error {
-                BeatError::NotYours => Kind::Forbidden,
+                BeatError::NotYours => Kind::NotYours,
                 BeatError::CaretTooLarge => Kind::TooLarge,
                 BeatError::TooMany => Kind::TooMany,
             };

@@ -62,7 +62,7 @@ export async function startEditor(place) {
     else if (event.topic === `view:${page}` && event.kind === "deleted") tellDeleted(path, session);
     else if (event.topic === `view:${page}` && event.kind === "restored") {
       deletedNotice();
-      session.retryNow();
+      session.retryNow({ asked: true });
     }
   });
   session.on("session", ({ you }) => place.onYou?.(you));
@@ -117,7 +117,7 @@ export async function startEditor(place) {
   }
 
   async function onSave() {
-    session.retryNow();
+    session.retryNow({ asked: true });
     const saved = (await session.outbox.whenSaved(3000)) && session.genuine;
     notice(saved ? "Saved. Halley saves as you type." : saveWords(session.status, { fromCopy: !session.genuine }).text, {
       kind: saved ? "info" : "warn",
@@ -365,7 +365,7 @@ function tellDeleted(path, session) {
 async function restore(path, session) {
   try {
     await restorePage(path);
-    session.retryNow();
+    session.retryNow({ asked: true });
   } catch (error) {
     console.warn("halley: the page could not be restored", error);
     notice("The page could not be restored. Try again from its page.", { kind: "error", id: "refused" });

@@ -35,7 +35,7 @@ export function guardLeaving(session) {
     if (samePage || session.outbox.unsaved === 0) return;
     event.preventDefault();
     const wait = session.status.state === "offline" ? WAIT_OFFLINE_MS : WAIT_MS;
-    session.retryNow();
+    session.retryNow({ asked: true });
     await session.outbox.whenSaved(wait);
     // With something still unsaved the browser asks, by the handler below.
     location.href = link.href;

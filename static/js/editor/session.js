@@ -219,13 +219,13 @@ export class Session {
     this.outbox.leave();
   }
 
-  /** The network came back, or a person asks to try again. */
-  retryNow() {
+  /** The network came back, or a person asks to try again. @param {{ asked?: boolean }} [by] */
+  retryNow(by) {
     this.failures = 0;
     // Whoever refused may have been a filter that is gone: a few more rebuilds are due.
     this.refusals = 0;
     this.wakeUp?.();
-    this.outbox.retryNow();
+    this.outbox.retryNow(by);
     if (this.resyncWanted) {
       if (this.resyncTimer) clearTimeout(this.resyncTimer);
       this.resyncTimer = null;

@@ -44,7 +44,10 @@ export class HttpError extends Error {
  * @property {(kind: string, detail: string) => Promise<void>} report
  */
 
-/** A slow line carries a full update (160 KiB) in this time at 5 KB/s, and a dead one is noticed. */
+/**
+ * A dead line is noticed, and a slow one has time: at 5 KB/s for what it can carry before the server gives a body up
+ * (30 s). What does not arrive within that is cut by the outbox.
+ */
 const TIMEOUT_MS = 15_000;
 const TIMEOUT_PER_KIB_MS = 200;
 /** Longest state vector that is asked for in an address; a longer one is the body of a POST. */

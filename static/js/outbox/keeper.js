@@ -1,12 +1,14 @@
 // Who is alive: tells a record of a tab that still runs from one that a crash or a reload left behind.
 //
 // Web Locks answer that exactly. They exist only in secure contexts, and a wiki on a local network often is plain
-// HTTP; there the tabs ask each other over a BroadcastChannel, and silence counts as dead. A wrong guess costs
-// nothing: claiming a record is a compare-and-set in the store, and sending it twice changes nothing on the server.
+// HTTP; there the tabs ask each other over a BroadcastChannel, and silence counts as dead: a frozen tab is silent too.
+// So a wrong guess must cost nothing: claiming a record is a compare-and-set in the store, sending it twice changes
+// nothing on the server, and the store forgets no entry that whoever claimed it has not seen.
 
 /**
  * @typedef {object} Keeper
  * @property {(page: number, client: number) => Promise<boolean>} hold false: somebody else holds it
+ * @property {(page: number, client: number) => void} begin holds what nobody else can: an id that is new, and one's own
  * @property {(page: number, client: number) => void} release
  * @property {() => void} close releases everything
  */
@@ -55,6 +57,11 @@ class LockKeeper {
   }
 
   /** @param {number} page @param {number} client */
+  begin(page, client) {
+    void this.hold(page, client);
+  }
+
+  /** @param {number} page @param {number} client */
   release(page, client) {
     this.held.get(nameOf(page, client))?.();
     this.held.delete(nameOf(page, client));
@@ -99,6 +106,11 @@ class ChannelKeeper {
     }
     this.held.add(name);
     return true;
+  }
+
+  /** Without asking: until the answer others would be told that nobody is there. @param {number} page @param {number} client */
+  begin(page, client) {
+    this.held.add(nameOf(page, client));
   }
 
   /** @param {number} page @param {number} client */

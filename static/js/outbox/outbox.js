@@ -31,6 +31,8 @@ import { Y } from "../../vendor/editor.js";
  * @property {number} backoffMs first pause after a failure, doubled for each further one
  * @property {number} backoffMaxMs
  * @property {number} refusedMs pause after a refusal that only a person can end (rights)
+ * @property {number} againMs shortest pause after a failure when the network is said to be back
+ * @property {number} dragMs a large request that fails after so long was too large for its line
  */
 
 /** @type {Timing} */
@@ -40,12 +42,16 @@ export const TIMING = {
   backoffMs: 500,
   backoffMaxMs: 30_000,
   refusedMs: 60_000,
+  againMs: 1000,
+  dragMs: 10_000,
 };
 
 /** Most entries joined into one request: merging costs about 10 µs each. */
 const MAX_ENTRIES = 4000;
 /** Bytes of entries joined into one request, below the limit of `splitUpdate`. */
 const MAX_BYTES = 160 * 1024;
+/** A request of this many bytes or fewer is worth sending again as it is, however slow the line. */
+const DRAG_BYTES = 16 * 1024;
 /** A record that is told its clocks are wrong this often in a row is handed to the session. */
 const MAX_REBASES = 3;
 
@@ -89,8 +95,14 @@ export class Outbox {
     this.busy = false;
     this.sentAt = 0;
     this.notBefore = 0;
+    /** The server wants nothing before. */
+    this.floor = 0;
     this.failures = 0;
     this.rebases = 0;
+    /** Requests in a row that took long and came to nothing. */
+    this.drags = 0;
+    /** Bytes of entries joined into one request, fewer on a line that was too slow for as many. */
+    this.packBytes = MAX_BYTES;
     /** @type {number | null} */
     this.offlineSince = null;
     /** Why nothing is sent until something changes; empty: nothing is in the way. */
@@ -148,7 +160,7 @@ export class Outbox {
     if (!own) throw new Error("the outbox has no record to add to");
     const entries = splitUpdate(update).map((bytes) => ({ seq: own.nextSeq++, bytes }));
     own.entries.push(...entries);
-    this.keep(this.store.append(own.page, own.client, entries));
+    this.keep(this.store.append(own, entries));
     if (this.blocked === "page_full") this.blocked = "";
     this.publish();
     this.kick();
@@ -168,11 +180,18 @@ export class Outbox {
     this.publish();
   }
 
-  /** Tries again at once: the network came back, or a person asks for it. */
-  retryNow() {
-    this.notBefore = 0;
-    this.failures = 0;
+  /**
+   * Tries again before its time: the network came back, which may be said often and in vain, or a person asks for it.
+   * @param {{ asked?: boolean }} [by] a person: at once, whatever the server has asked for
+   */
+  retryNow({ asked = false } = {}) {
+    const soonest = asked ? 0 : Math.max(this.floor, this.sentAt + this.timing.againMs);
+    this.notBefore = Math.min(this.notBefore, soonest);
+    if (asked) this.failures = 0;
     if (this.blocked !== "page_full") this.blocked = "";
+    // It may wait for the end of a long pause.
+    if (this.timer) clearTimeout(this.timer);
+    this.timer = null;
     this.kick();
   }
 
@@ -271,7 +290,7 @@ export class Outbox {
     let size = 0;
     let count = 0;
     for (const entry of entries) {
-      if (count > 0 && (count >= MAX_ENTRIES || size + entry.bytes.length > MAX_BYTES)) break;
+      if (count > 0 && (count >= MAX_ENTRIES || size + entry.bytes.length > this.packBytes)) break;
       size += entry.bytes.length;
       count += 1;
     }
@@ -286,7 +305,7 @@ export class Outbox {
     if (!record) return;
     if (!record.flight) {
       record.flight = this.pack(record, record.entries);
-      this.keep(this.store.acknowledge(record.page, record.client, 0, record.flight));
+      this.keep(this.store.acknowledge(record, 0));
     }
     const flight = record.flight;
     this.busy = true;
@@ -324,9 +343,9 @@ export class Outbox {
       record.entries = record.entries.filter((entry) => entry.seq > flight.upto);
       if (record !== this.own && record.entries.length === 0) {
         this.records = this.records.filter((other) => other !== record);
-        this.keep(this.store.remove(record.page, record.client));
+        this.keep(this.store.settle(record.page, record.client, flight.upto));
         this.options.onSettled?.(record);
-      } else this.keep(this.store.acknowledge(record.page, record.client, flight.upto, null));
+      } else this.keep(this.store.acknowledge(record, flight.upto));
     }
     this.options.onAcked?.(accepted.rev);
     if (accepted.batch) this.options.onBatch?.(accepted.batch);
@@ -340,12 +359,19 @@ export class Outbox {
     if (!(error instanceof HttpError)) {
       this.offlineSince ??= this.sentAt;
       this.options.onContact?.(false);
+      // A browser that still sends may never read the server's "that took too long", only a broken connection.
+      const large = (record.flight?.bytes.length ?? 0) > DRAG_BYTES;
+      this.drags = large && this.now() - this.sentAt >= this.timing.dragMs ? this.drags + 1 : 0;
+      if (this.drags >= 2 && this.cutSlow(record)) this.drags = 0;
       this.wait(null);
       return;
     }
     this.reached();
     const { status, code } = error;
-    if (status === 408 || status === 429 || status >= 500) {
+    if (status === 408 && this.cutSlow(record)) {
+      // The line is too slow for so much at once. Should it have been taken all the same, the clocks tell.
+      this.slow = "";
+    } else if (status === 408 || status === 429 || status >= 500) {
       this.slow = code;
       this.wait(error.retryAfterMs);
     } else if (status === 409 && error.sv && this.rebases < MAX_REBASES && this.rebase(record, error.sv)) {
@@ -353,7 +379,7 @@ export class Outbox {
     } else if (status === 413 && code === "page_full") {
       // Nothing was applied, so the operation is over; the next edit may be the deletion that makes room.
       record.flight = null;
-      this.keep(this.store.acknowledge(record.page, record.client, 0, null));
+      this.keep(this.store.acknowledge(record, 0));
       this.blocked = code;
     } else if (status === 413 && this.cut(record)) {
       this.slow = "";
@@ -392,7 +418,7 @@ export class Outbox {
       upto = record.nextSeq - 1;
     }
     record.flight = { op: this.options.newOp(), bytes, upto };
-    this.keep(this.store.acknowledge(record.page, record.client, 0, record.flight));
+    this.keep(this.store.acknowledge(record, 0));
     return true;
   }
 
@@ -412,6 +438,17 @@ export class Outbox {
       pieces,
       record.entries.filter((entry) => entry.seq > flight.upto),
     );
+  }
+
+  /**
+   * Cuts what the line is too slow for; what follows is sent in no larger pieces.
+   * @param {OutboxRecord} record
+   */
+  cutSlow(record) {
+    const size = record.flight?.bytes.length ?? 0;
+    if (!this.cut(record)) return false;
+    this.packBytes = Math.min(this.packBytes, Math.max(DRAG_BYTES / 2, size / 2));
+    return true;
   }
 
   /**
@@ -438,11 +475,14 @@ export class Outbox {
       this.timing.backoffMs * 2 ** Math.min(this.failures, 10),
     );
     this.failures += 1;
-    this.notBefore = this.now() + Math.max(atLeastMs ?? 0, ceiling * (0.5 + this.random() / 2));
+    this.floor = this.now() + (atLeastMs ?? 0);
+    this.notBefore = Math.max(this.floor, this.now() + ceiling * (0.5 + this.random() / 2));
   }
 
   reached() {
     this.failures = 0;
+    this.drags = 0;
+    this.floor = 0;
     this.offlineSince = null;
     this.options.onContact?.(true);
   }

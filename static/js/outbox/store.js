@@ -36,12 +36,15 @@
  * @property {boolean} durable whether it survives the tab
  * @property {(page: number) => Promise<{ doc: StoredDoc | null, records: StoredRecord[] }>} load
  * @property {(client: StoredClient) => Promise<void>} putClient
- * @property {(page: number, client: number, entries: Entry[]) => Promise<void>} append
- * @property {(page: number, client: number, upto: number, flight: Flight | null) => Promise<void>} acknowledge
- *   forgets the log up to an entry and sets the flight
+ * @property {(client: StoredClient, entries: Entry[]) => Promise<void>} append
+ *   also who wrote them, should another tab have taken this one for dead and forgotten it
+ * @property {(client: StoredClient, upto: number) => Promise<void>} acknowledge
+ *   forgets the log up to an entry and keeps the flight
  * @property {(page: number, client: number, expected: string, owner: string) => Promise<boolean>} claim
  *   takes a record over if its owner is still the one that was found dead
  * @property {(page: number, client: number) => Promise<void>} remove
+ * @property {(page: number, client: number, upto: number) => Promise<void>} settle
+ *   forgets the log up to an entry, and the client if nothing is left: its tab may live after all and have written more
  * @property {(page: number, olds: number[], client: StoredClient, entries: Entry[]) => Promise<void>} replace
  *   puts one record in the place of others, all at once, so that a crash leaves either the one or the others
  * @property {(doc: StoredDoc, keep: number) => Promise<void>} putDoc stores a copy and drops all but the `keep` newest
@@ -148,20 +151,25 @@ class BrowserStore {
     });
   }
 
-  /** @param {number} page @param {number} client @param {Entry[]} entries */
-  append(page, client, entries) {
-    return this.run(["log"], "readwrite", (tx) => {
+  /** @param {StoredClient} record @param {Entry[]} entries */
+  append(record, entries) {
+    const { page, client } = record;
+    const known = plain(record);
+    return this.run(["clients", "log"], "readwrite", async (tx) => {
       for (const entry of entries)
         tx.objectStore("log").put({ page, client, seq: entry.seq, bytes: entry.bytes });
+      if (!(await answer(tx.objectStore("clients").getKey([page, client])))) tx.objectStore("clients").put(known);
     });
   }
 
-  /** @param {number} page @param {number} client @param {number} upto @param {Flight | null} flight */
-  acknowledge(page, client, upto, flight) {
+  /** @param {StoredClient} record @param {number} upto */
+  acknowledge(record, upto) {
+    const { page, client, flight } = record;
+    const known = plain(record);
     return this.run(["clients", "log"], "readwrite", async (tx) => {
       if (upto > 0) tx.objectStore("log").delete(logRange(page, client, upto));
       const found = await answer(tx.objectStore("clients").get([page, client]));
-      if (found) tx.objectStore("clients").put({ ...found, flight });
+      if (found || flight) tx.objectStore("clients").put({ ...(found ?? known), flight });
     });
   }
 
@@ -180,6 +188,17 @@ class BrowserStore {
     return this.run(["clients", "log"], "readwrite", (tx) => {
       tx.objectStore("clients").delete([page, client]);
       tx.objectStore("log").delete(logRange(page, client));
+    });
+  }
+
+  /** @param {number} page @param {number} client @param {number} upto */
+  settle(page, client, upto) {
+    return this.run(["clients", "log"], "readwrite", async (tx) => {
+      const [clients, log] = [tx.objectStore("clients"), tx.objectStore("log")];
+      if (upto > 0) log.delete(logRange(page, client, upto));
+      const [left, found] = await Promise.all([answer(log.count(logRange(page, client))), answer(clients.get([page, client]))]);
+      if (left === 0) clients.delete([page, client]);
+      else if (found) clients.put({ ...found, flight: null });
     });
   }
 
@@ -269,17 +288,21 @@ export class MemoryStore {
     this.records.set(key, { ...plain(client), entries: this.records.get(key)?.entries ?? [] });
   }
 
-  /** @param {number} page @param {number} client @param {Entry[]} entries */
-  async append(page, client, entries) {
-    this.records.get(`${page}/${client}`)?.entries.push(...entries);
+  /** @param {StoredClient} client @param {Entry[]} entries */
+  async append(client, entries) {
+    const key = `${client.page}/${client.client}`;
+    if (!this.records.has(key)) this.records.set(key, { ...plain(client), entries: [] });
+    this.records.get(key)?.entries.push(...entries);
   }
 
-  /** @param {number} page @param {number} client @param {number} upto @param {Flight | null} flight */
-  async acknowledge(page, client, upto, flight) {
-    const record = this.records.get(`${page}/${client}`);
+  /** @param {StoredClient} client @param {number} upto */
+  async acknowledge(client, upto) {
+    const key = `${client.page}/${client.client}`;
+    if (!this.records.has(key) && client.flight) this.records.set(key, { ...plain(client), entries: [] });
+    const record = this.records.get(key);
     if (!record) return;
     record.entries = record.entries.filter((entry) => entry.seq > upto);
-    record.flight = flight;
+    record.flight = client.flight;
   }
 
   /** @param {number} page @param {number} client @param {string} expected @param {string} owner */
@@ -293,6 +316,15 @@ export class MemoryStore {
   /** @param {number} page @param {number} client */
   async remove(page, client) {
     this.records.delete(`${page}/${client}`);
+  }
+
+  /** @param {number} page @param {number} client @param {number} upto */
+  async settle(page, client, upto) {
+    const record = this.records.get(`${page}/${client}`);
+    if (!record) return;
+    record.entries = record.entries.filter((entry) => entry.seq > upto);
+    record.flight = null;
+    if (record.entries.length === 0) this.records.delete(`${page}/${client}`);
   }
 
   /** @param {number} page @param {number[]} olds @param {StoredClient} client @param {Entry[]} entries */

@@ -36,6 +36,8 @@ export function createBeat(options) {
   let changed = false;
   let sentAt = -Infinity;
   let notBefore = 0;
+  /** Ids in a row that were all refused. */
+  let renames = 0;
   /** @type {any} */
   let timer = null;
   let timerAt = Infinity;
@@ -101,10 +103,14 @@ export function createBeat(options) {
           if (list) wantList = false;
         }
         ok = response.status < 500;
-        if (response.status === 403 && options.onTaken) {
+        if (response.ok) renames = 0;
+        // Any other 403 (another origin, no right) would meet the next id as well.
+        if (response.status === 403 && body?.error?.code === "not_yours" && options.onTaken) {
           client = options.onTaken();
           wantList = true;
           changed = true;
+          renames += 1;
+          if (renames > 1) notBefore = clock.now() + timing.beat;
         }
       }
     } catch {

@@ -99,6 +99,7 @@ class Browser {
         held.add(yjs);
         return true;
       },
+      begin: (_page, yjs) => (this.alive.add(yjs), held.add(yjs)),
       release: (_page, yjs) => (this.alive.delete(yjs), held.delete(yjs)),
       close: () => held.forEach((yjs) => this.alive.delete(yjs)),
     };

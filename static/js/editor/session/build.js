@@ -95,9 +95,8 @@ export async function assemble(session, answer, state, union) {
   const olds = gone.map((record) => record.client).filter((client) => client !== own.client);
   try {
     const entries = [...own.entries];
-    const stored = session.store.replace(session.page, olds, own, entries);
-    void session.options.keeper.hold(session.page, own.client);
-    await stored;
+    session.options.keeper.begin(session.page, own.client);
+    await session.store.replace(session.page, olds, own, entries);
   } catch (error) {
     // A store that takes nothing more may still forget, and what was moved must not come back from it.
     for (const client of olds) await session.store.remove(session.page, client).catch(() => {});
@@ -176,8 +175,8 @@ export function openOffline(session) {
   if (!session.copy) return;
   const doc = docFrom([session.copy.state, ...session.adopted.filter((r) => r.entries.length > 0).map(bytesOf)]);
   const own = newRecord(session, doc.clientID, "", false);
+  session.options.keeper.begin(session.page, own.client);
   session.outbox.keep(session.store.putClient(own));
-  void session.options.keeper.hold(session.page, own.client);
   session.genuine = false;
   swap(session, doc, [...session.adopted, own]);
 }

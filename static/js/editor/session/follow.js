@@ -50,6 +50,7 @@ export function applyRemote(session, bytes) {
     session.outbox.pause();
     const record = newRecord(session, doc.clientID, "", false);
     session.refusedClients.add(`${own.client}`);
+    session.options.keeper.begin(session.page, record.client);
     session.outbox.keep(session.store.putClient(record));
     session.outbox.setRecords([...session.outbox.records, record]);
     void session.rebuild();

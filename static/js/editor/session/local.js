@@ -44,7 +44,7 @@ export async function takeOver(session, records) {
     else if (!(await session.store.claim(session.page, record.client, record.owner, client))) {
       keeper.release(session.page, record.client);
     } else if (record.entries.length === 0) {
-      await session.store.remove(session.page, record.client);
+      await session.store.settle(session.page, record.client, 0);
       keeper.release(session.page, record.client);
     } else taken.push(toOutboxRecord({ ...record, owner: client }));
   }
