@@ -57,6 +57,27 @@ fn left_over(dir: &Path) -> Vec<String> {
     left
 }
 
+/// Only with `TEST_LONG=1`: it takes the whole machine for its three minutes.
+#[test]
+fn the_quick_grid_ends_within_three_minutes_and_its_report_needs_no_network() {
+    if std::env::var_os("TEST_LONG").is_none_or(|value| value.is_empty() || value == "0") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let begun = std::time::Instant::now();
+    let output = compare(dir.path(), &["--quick", "--out", "out"]);
+    let took = begun.elapsed();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("the quick grid took {took:.1?}");
+    assert!(took < std::time::Duration::from_secs(180), "{took:?}");
+    let results = json(&dir.path().join("out/results.json"));
+    assert_eq!((&results["complete"], &results["failed"]), (&true.into(), &Value::Array(vec![])));
+    let report = std::fs::read_to_string(dir.path().join("out/report.html")).expect("written");
+    for outside in ["src=\"http", "href=\"http", "src=\"//", "@import", "url(http"] {
+        assert!(!report.contains(outside), "{outside}");
+    }
+}
+
 const TINY: [&str; 10] =
     ["--clients", "3,8", "--publish", "0.5", "--poll", "0.4,1", "--runs", "3", "--window", "1.5"];
 

@@ -1,6 +1,6 @@
 //! One page of 20 KB, 50 people typing five keys a second, 100 reading; the server on one core.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LASTING: Duration = Duration::from_secs(20);
 const WARM_UP: Duration = Duration::from_secs(3);
 
-type Arrivals = Arc<Mutex<Vec<(u64, Instant)>>>;
+/// Who got which revision, and when.
+type Arrivals = Arc<Mutex<Vec<(usize, u64, Instant)>>>;
 
 /// Measures keystroke to other screens, processor time and memory.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -47,7 +48,7 @@ pub async fn measure_crowd() -> Outcome {
                 }
                 let now = Instant::now();
                 let mut found = Vec::new();
-                client::revisions(&bytes, |revision| found.push((revision, now)));
+                client::revisions(&bytes, |revision| found.push((n, revision, now)));
                 if let Ok(mut all) = arrivals.lock() {
                     all.extend(found);
                 }
@@ -103,7 +104,7 @@ pub async fn measure_crowd() -> Outcome {
     let arrivals = arrivals.lock().map_err(|_| "a reader failed")?;
     let latencies: Vec<Duration> = arrivals
         .iter()
-        .filter_map(|(revision, at)| {
+        .filter_map(|(_, revision, at)| {
             typed
                 .get(revision)
                 .filter(|typed| **typed >= warm)
@@ -118,21 +119,14 @@ pub async fn measure_crowd() -> Outcome {
         &report::Latencies::new(latencies).to_text(),
         None,
     );
-    report::line(
-        "deliveries lost",
-        &format!(
-            "{}",
-            expected.saturating_sub(
-                arrivals
-                    .iter()
-                    .filter(|(revision, _)| {
-                        typed.get(revision).is_some_and(|typed| *typed >= warm)
-                    })
-                    .count()
-            )
-        ),
-        None,
-    );
+    let measured: Vec<_> = arrivals
+        .iter()
+        .filter(|(_, revision, _)| typed.get(revision).is_some_and(|typed| *typed >= warm))
+        .map(|(reader, revision, _)| (reader, revision))
+        .collect();
+    let distinct = measured.iter().collect::<HashSet<_>>().len();
+    report::line("deliveries lost", &format!("{} of {expected}", expected - distinct), None);
+    report::line("deliveries that came twice", &format!("{}", measured.len() - distinct), None);
     let views = views.lock().map_or(0, |views| *views);
     report::line(
         "changes at each reader's screen a second",

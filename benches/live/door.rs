@@ -73,6 +73,9 @@ async fn measure(name: &str, program: &Path, core: Option<usize>, bare: f64) -> 
     let half_open = hold_half_open(&server.host).await?;
     let meanwhile = people.edits().await?;
     let pages_meanwhile = view_times(&server).await?;
+    if let Some(ended) = half_open.iter().find(|socket| socket.try_read(&mut [0]).is_ok()) {
+        return Err(format!("half-open requests ended meanwhile, such as {ended:?}").into());
+    }
     drop(half_open);
     let ratio = |now: &Latencies, before: &Latencies| {
         now.share(0.99).as_secs_f64() / before.share(0.99).as_secs_f64()

@@ -170,6 +170,14 @@ describe('laboratory', () => {
     assert.ok(said.missed[2] > 10 * Math.max(1, said.missed[0]), `never seen alone: ${said.missed}`)
     assert.ok(measured[2].shows <= 8, `polling changed the screen ${measured[2].shows} times`)
 
+    // The charts are told in words to whoever cannot see them, each 5 s.
+    const told = (/** @type {string | null} */ label) => [...(label ?? '').matchAll(/: ([\d.]+) (ms|s)/g)].map(([, number, unit]) => Number(number) * (unit === 's' ? 1000 : 1))
+    const inWords = { average: told(await page.getAttribute('#lab-stale', 'aria-label')), p50: told(await page.getAttribute('#lab-delays', 'aria-label')) }
+    for (const [key, values] of Object.entries(inWords)) {
+      assert.equal(values.length, COPIES, key)
+      values.forEach((value, i) => assert.ok(Math.abs(value - said[key][i]) <= 10 + 0.4 * said[key][i], `${key} of copy ${i + 1}: in words ${value} ms, in the table ${said[key][i]} ms`))
+    }
+
     // A pause freezes what is shown, and what is saved is what is shown.
     const csv = String(await saved(page, '#lab-save-figures'))
     const copies = () => page.locator('.lab-copy').allInnerTexts()

@@ -99,11 +99,11 @@ function ticks(pid) {
 }
 
 /**
- * Suspends a tab: its process stands still, and with it the worker or other tabs only if they live in the same one.
+ * A tab's process, which can be stopped: the worker and other tabs stop with it only if they live in the same one.
  * (Chromium without a screen shows every tab, and what is shown is never frozen.)
- * @param {Reader | Editor} window @returns {Promise<() => void>} lets it go on
+ * @param {Reader | Editor} window
  */
-async function suspend(window) {
+async function processOf(window) {
   const renderers = started(process.pid).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer'))
   const before = new Map(renderers.map((pid) => [pid, ticks(pid)]))
   // Whoever is busy now is the one.
@@ -111,8 +111,7 @@ async function suspend(window) {
     for (const end = performance.now() + 500; performance.now() < end; );
   })
   const busy = renderers.map((pid) => ({ pid, used: ticks(pid) - (before.get(pid) ?? 0) })).sort((one, other) => other.used - one.used)
-  process.kill(busy[0].pid, 'SIGSTOP')
-  return () => void process.kill(busy[0].pid, 'SIGCONT')
+  return busy[0].pid
 }
 
 describe('many tabs of one browser', () => {
@@ -144,9 +143,7 @@ describe('many tabs of one browser', () => {
       }
       const [lastRead, lastEdit] = [median(loads.slice(11, 16)), median(loads.slice(17))]
       console.log(`# by ${mode}: alone ${show(alone)}; the twenty ${show(loads)}`)
-      // One may meet a moment in which the machine did something else.
-      const slowest = [...loads].sort((a, b) => b - a)
-      assert.ok(slowest[1] < slowness && slowest[0] < 2 * slowness, `each loads within a second: ${show(loads)}`)
+      assert.ok(Math.max(...loads) < slowness, `each loads within a second: ${show(loads)}`)
       // The last ones take as long as one alone does: nothing waits for a connection. Short times vary.
       assert.ok(lastRead < 3 * alone[1] + 0.1 * slowness, `a late reader took ${lastRead} s, one alone ${alone[1]} s`)
       assert.ok(lastEdit < 3 * alone[3] + 0.1 * slowness, `a late editor took ${lastEdit} s, one alone ${alone[3]} s`)
@@ -242,11 +239,14 @@ describe('many tabs of one browser', () => {
       await wiki.server.put('Suspended', 'Text: ')
       const [anna, ben] = await Promise.all([1, 2].map(() => wiki.people.person(wiki.server.url)))
       await without(anna, lacks)
-      const suspended = await anna.read('Suspended')
+      const suspended = await anna.edit('Suspended')
       const other = await anna.read('Suspended')
       for (const tab of [suspended, other]) await tab.reaches(['stream'], { seconds: 8 })
       const b = await ben.edit('Suspended')
-      const goOn = await suspend(suspended)
+      const pid = await processOf(suspended)
+      await suspended.placeCaret('end')
+      await suspended.page.keyboard.insertText('typed just before. ')
+      process.kill(pid, 'SIGSTOP')
       try {
         await b.placeCaret('end')
         await b.type('while it was suspended ')
@@ -257,14 +257,18 @@ describe('many tabs of one browser', () => {
         await b.type('and later ')
         await other.sees('and later', { seconds: 15 })
       } finally {
-        goOn()
+        process.kill(pid, 'SIGCONT')
       }
-      const took = await suspended.sees('and later', { seconds: BACK })
-      console.log(`# suspended, by ${mode}: right ${(took * 1000).toFixed(0)} ms after it went on`)
+      const begun = Date.now()
+      await suspended.sees('and later', { seconds: BACK })
+      console.log(`# suspended, by ${mode}: right ${Date.now() - begun} ms after it went on`)
       for (const tab of [suspended, other]) await tab.reaches(['stream'], { seconds: 8 })
-      await until(async () => (await b.people()).some((label) => /reading in 2 tabs/.test(label)), { what: async () => `both tabs are in the list: ${await b.people()}` })
+      await until(async () => (await b.people()).some((label) => /writing in 2 tabs/.test(label)), { what: async () => `both tabs are in the list: ${await b.people()}` })
       await b.type('and after')
       for (const tab of [suspended, other]) await tab.sees('and after', { seconds: 3 })
+      await suspended.saved()
+      const text = await agree(wiki.server, 'Suspended', [suspended, b])
+      for (const words of ['typed just before. ', 'while it was suspended ', 'and later ', 'and after']) assert.equal(text.split(words).length, 2, text)
       await streamsBecome(wiki.server, 2)
     })
   }
@@ -311,6 +315,8 @@ describe('many tabs of one browser', () => {
     await b.sees('and after ')
   })
 
+  // Pages are `no-store`, so Chromium loads them anew; browsers that take them out of a cache of whole pages are
+  // imitated in tests/js (pageshow, pagehide).
   it('going back to a page shows it as it is now, and live', limit(), async () => {
     await wiki.server.put('Back', 'Old text.')
     await wiki.server.put('Elsewhere', 'Another page.')

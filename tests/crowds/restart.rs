@@ -98,6 +98,8 @@ async fn wait(
     );
     assert_eq!(demoted, 0, "nobody is demoted");
     assert!(all && took < LIMIT, "{:?}", *crowd.live.borrow());
-    // They are seen by whoever reads them, on a busy machine later than they were sent.
-    assert!(busiest <= rate + rate / 4, "{busiest} within a second");
+    // They are seen by whoever reads them, a moment later than they were sent: those of a second's
+    // first moments may be read with those of its end. In the long form it is as good as exact.
+    let unsharp = if super::long() { rate / 50 } else { rate / 5 };
+    assert!(busiest <= rate + unsharp, "{busiest} within a second");
 }

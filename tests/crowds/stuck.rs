@@ -79,6 +79,10 @@ async fn those_who_never_read_cost_little_are_soon_gone_and_hold_nobody_up() {
     let mut beside = walk.edit_for(Duration::from_secs(120), || opening.is_finished()).await;
     let (streams_open, heads_open, silent_open, opened) = opening.await.expect("opened");
     println!("opened within {:?}", opened - begun);
+    // Who was refused, or told to come later, would be gone all the same.
+    let own = 1;
+    let open = ann.json("/healthz").await["streams"].as_u64().expect("a number");
+    assert_eq!(usize::try_from(open).expect("few"), streams + own, "streams that are open");
 
     // Heads and silence first, watched by reading, which they may: they wait for an answer.
     let mut waiting: Vec<_> = heads_open.into_iter().chain(silent_open).collect();
@@ -102,10 +106,9 @@ async fn those_who_never_read_cost_little_are_soon_gone_and_hold_nobody_up() {
     assert!(took < HEAD + LATE, "{took:?}");
 
     // Nobody reads these, or they would not be stuck: the server says how many it has.
-    let own = 1;
     let mut left = streams;
     let mut next_look = Instant::now();
-    while left > 0 && opened.elapsed() < STREAM + LATE {
+    while left > 0 && opened.elapsed() < STREAM {
         beside.extend(walk.edit_for(Duration::from_secs(1), || false).await);
         if Instant::now() >= next_look {
             most = most.max(Memory::of(&wiki));
@@ -125,7 +128,7 @@ async fn those_who_never_read_cost_little_are_soon_gone_and_hold_nobody_up() {
         "a connection cost at most {process} bytes of the process, a stream {kernel} of the kernel's buffers"
     );
     assert_eq!(left, 0, "streams are left");
-    assert!(took < STREAM + LATE, "{took:?}");
+    assert!(took < STREAM, "{took:?}");
     assert!(process < PROCESS_BYTES + GROWTH / (streams + all) as u64, "{process}");
     assert!(kernel < KERNEL_BYTES, "{kernel}");
     drop(streams_open);
@@ -137,14 +140,19 @@ async fn those_who_never_read_cost_little_are_soon_gone_and_hold_nobody_up() {
     println!("edit until it is seen, usually p50, p95, p99: {:.1?}", shares(&usual));
     println!("beside all of those: {:.1?}", shares(&beside));
     println!("meanwhile on the other server: {:.1?}", shares(&calm));
-    let factor = |share| {
-        let usual = share_of(&usual, share).max(share_of(&calm, share));
-        share_of(&beside, share).as_secs_f64() / usual.as_secs_f64()
+    let factor = |usual: &[Duration], share| {
+        share_of(&beside, share).as_secs_f64() / share_of(usual, share).as_secs_f64()
     };
-    let [p95, p99] = [0.95, 0.99].map(factor);
+    let [p95, p99] = [0.95, 0.99].map(|share| factor(&usual, share));
     println!("p95 {p95:.2} times the usual, p99 {p99:.2} times");
-    // Of the short form's few edits on a busy machine the slowest of all say little.
-    assert!(p95 < 2.0 && (p99 < 2.0 || !long()), "p95 {p95:.2}, p99 {p99:.2}");
+    if long() {
+        assert!(p95 < 2.0 && p99 < 2.0, "p95 {p95:.2}, p99 {p99:.2}");
+    } else {
+        // Of the short form's few edits on a busy machine the slowest of all say little, and what
+        // slows the other server down meanwhile is the machine.
+        let p95 = p95.min(factor(&calm, 0.95));
+        assert!(p95 < 2.0, "p95 {p95:.2}");
+    }
 }
 
 /// Opens a connection with a small window and sends the beginning of something.

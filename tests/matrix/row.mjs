@@ -155,11 +155,13 @@ export async function playRow(row, { server, network, seed, long, say }) {
       hashes = view.blocks.map((/** @type {{ hash: string }} */ block) => String(block.hash)).join(' ')
       return reader.hashes() === hashes
     })
-    // The log goes on with what happens elsewhere: judged is how far it had come at one moment.
+    // The log goes on with what happens elsewhere: judged is one moment at which both had come equally far.
     let logs = oracles.map((oracle) => oracle.events.slice())
+    let gots = behind.map((tab) => tab.got.slice())
     await untilOr(15 * SECOND * slowness, () => {
       logs = oracles.map((oracle) => oracle.events.slice())
-      return behind.every((tab, at) => tab.got.length >= logs[at].length)
+      gots = behind.map((tab) => tab.got.slice())
+      return gots.every((got, at) => got.length === logs[at].length)
     })
 
     const faulted = own[0].stats ? await own[0].stats() : { faulted: 1 }
@@ -170,9 +172,12 @@ export async function playRow(row, { server, network, seed, long, say }) {
     /** @param {Editor | Reader} tab @param {number} at @returns {Cell} */
     function judge(tab, at) {
       const who = tab instanceof Editor ? 'editor' : 'reader'
-      const delivered = compare(logs[at], tab.got)
+      const delivered = compare(logs[at], gots[at])
       /** @type {string[]} */
       const problems = [...common]
+      // What is compared with nothing would always be right.
+      if (logs[at].length === 0) problems.push('the log has no events')
+      if (gots[at].length > logs[at].length) problems.push(`${gots[at].length - logs[at].length} events more than the log has`)
       let { lost, twice, order } = delivered
       if (delivered.first) problems.push(`differs from the log at ${delivered.first}`)
       if (tab instanceof Editor) {
@@ -215,6 +220,10 @@ export async function playRow(row, { server, network, seed, long, say }) {
       if (row.fault && back === null) problems.push(`not back on the stream ${backWithin} s after the fault, but ${tab.says()}`)
       // What had been written before came with the page.
       const first = Math.min(...[...beside.wrote].filter(([, when]) => when > tab.openedAt).map(([word]) => tab.seen.get(word) ?? Infinity))
+      // Where a rung is asked for, the first word comes by it or earlier, on the way to it.
+      const firstWithin = within + (row.news ?? 4) * SECOND * slowness + stoodStill()
+      if (!Number.isFinite(first)) problems.push('no word ever came live')
+      else if (row.rungs && first - tab.openedAt > firstWithin) problems.push(`the first word came live only after ${first - tab.openedAt} ms`)
       return {
         row: row.id,
         who,
