@@ -220,8 +220,8 @@ export async function playRow(row, { server, network, seed, long, say }) {
       if (row.fault && back === null) problems.push(`not back on the stream ${backWithin} s after the fault, but ${tab.says()}`)
       // What had been written before came with the page.
       const first = Math.min(...[...beside.wrote].filter(([, when]) => when > tab.openedAt).map(([word]) => tab.seen.get(word) ?? Infinity))
-      // Where a rung is asked for, the first word comes by it or earlier, on the way to it.
-      const firstWithin = within + (row.news ?? 4) * SECOND * slowness + stoodStill()
+      // Where a rung is asked for, the first word comes by it or earlier, on the way to it; it must have been written.
+      const firstWithin = within + (row.pace ?? 0) + (row.news ?? 4) * SECOND * slowness + stoodStill()
       if (!Number.isFinite(first)) problems.push('no word ever came live')
       else if (row.rungs && first - tab.openedAt > firstWithin) problems.push(`the first word came live only after ${first - tab.openedAt} ms`)
       return {

@@ -77,8 +77,12 @@ async function play() {
   for (let row = waiting.shift(); row; row = waiting.shift()) {
     const { id } = row
     const real = /** @type {Partial<(typeof proxies)[number]>} */ (row).real
-    const network = () => (real ? real.start(server.port) : startFaultProxy(server.port))
-    const played = await playRow(row, { server, network, seed: seed + all.indexOf(row), long, say: (line) => console.log(`# ${line}`) })
+    // How long a network lets requests wait is learned from silence, which other rows' new pages would end.
+    const alone = row.learns ? await startServer() : null
+    const asked = alone ?? server
+    const network = () => (real ? real.start(asked.port) : startFaultProxy(asked.port))
+    const played = await playRow(row, { server: asked, network, seed: seed + all.indexOf(row), long, say: (line) => console.log(`# ${line}`) })
+    await alone?.stop()
     cells.push(...played)
     for (const cell of played) if (cell.problems.length > 0) console.log(`not ok ${failure(cell, seed)}`)
     console.log(`# ${((Date.now() - begun) / 1000).toFixed(0)} s: ${id} ${played.map((cell) => `${cell.who} ${cell.rung}${cell.problems.length > 0 ? ' FAILS' : ''}`).join(', ')}`)
