@@ -101,7 +101,10 @@ fn draw(
         match verdict {
             Ok(None) => {}
             Ok(Some(repaired)) if repaired.contains("rebuilt") => tally.rebuilt[run] += 1,
-            Ok(Some(_)) => tally.healed[run] += 1,
+            Ok(Some(repaired)) => {
+                println!("line {line} of run {run}, {drawing:?}: {repaired}");
+                tally.healed[run] += 1;
+            }
             Err(why) => tally.bad.push(format!("line {line} of run {run}, {drawing:?}: {why}")),
         }
         tally.bad.len() < enough
@@ -173,9 +176,12 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
         begun.elapsed()
     );
     assert!(tally.bad.is_empty(), "POWER_SEED={seed}: {:#?}", tally.bad);
-    // A power loss alone is nothing that a person should have to read about.
-    assert_eq!(tally.rebuilt[..FIRST_DAMAGED], [0; FIRST_DAMAGED], "POWER_SEED={seed}");
-    assert_eq!(tally.healed, [0; RUNS.len()], "POWER_SEED={seed}");
+    // A power loss alone is nothing that a person should have to read about. From the run on in
+    // which a sync fails the disk is at fault as well: bytes that it took and dropped may be missing
+    // in a part of the journal that is kept elsewhere, and that is to be said.
+    let untouched = [0; FIRST_DAMAGED];
+    assert_eq!(tally.rebuilt[..FIRST_DAMAGED], untouched, "POWER_SEED={seed}");
+    assert_eq!(tally.healed[..FIRST_DAMAGED], untouched, "POWER_SEED={seed}");
 }
 
 #[test]
