@@ -27,6 +27,8 @@ describe('several people on one page', () => {
         await window.mark()
       }
       assert.equal(await a.text(), 'Beginning.\n\nMiddle.\n\nEnd: ')
+      // Whoever was alone until now polls each 5 s, and hears of company by the next poll.
+      if (live === 'poll') await until(async () => /every 2 s/.test((await reader.live()).text), { what: async () => `the reader polls as in company: ${(await reader.live()).text}` })
 
       // The reader sees each word within the time that the rung promises.
       /** @type {number[]} */
