@@ -74,6 +74,7 @@ for (const [kind, open] of Object.entries(kinds)) {
     assert.deepEqual((await store.load(1)).records, [], "there was nothing in it");
     const flight = { op: "x", bytes: Uint8Array.of(1), upto: 1 };
     await store.append(client(9), [entry(1)]);
+    assert.equal((await store.load(1)).records[0]?.owner, "tab1", "the entry has brought its writer");
     await store.acknowledge(client(9, { flight }), 0);
     const [record] = (await store.load(1)).records;
     assert.deepEqual([record.owner, record.flight.op, record.entries.map((each) => each.seq)], ["tab1", "x", [1]]);
