@@ -42,7 +42,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -99,14 +99,14 @@ impl Default for Limits {
     }
 }
 
-/// Writes what a stream has to its socket, as its task would when woken by this waker.
-pub type Run = Weak<dyn Fn(&Waker) + Send + Sync>;
+/// Writes what a stream has to its socket, as its task would when woken; false when that one is at
+/// work and has to be woken, with the waker that [`Frames::poll_frame`] was given.
+pub type Run = Weak<dyn Fn() -> bool + Send + Sync>;
 
 /// Where frames of a stream come from. Dropped as soon as its reader has gone.
 pub trait Frames: Send {
     /// Called once, before the first frame. A source that has news for thousands of streams may
-    /// run these one after the other, which saves waking and queueing as many tasks. The waker is
-    /// the one that the last [`Frames::poll_frame`] was given.
+    /// run these one after the other, which saves waking and queueing as many tasks.
     fn attach(&mut self, run: Run) {
         let _ = run;
     }

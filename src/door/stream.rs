@@ -5,11 +5,11 @@
 //! not take yet. A source with news for thousands may run these tasks itself ([`Frames::attach`]).
 
 use std::fmt::Write as _;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::SystemTime;
 
@@ -77,38 +77,38 @@ pub(super) fn spawn<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     tokio::spawn(async move {
-        let Taken { head, mut frames, chunked, keep } = taken;
-        let work = Arc::new_cyclic(|me: &Weak<Mutex<Work<S>>>| {
-            let me = Weak::clone(me);
-            let run: Arc<dyn Fn(&Waker) + Send + Sync> = Arc::new(move |waker: &Waker| {
-                if let Some(work) = me.upgrade() {
-                    run_for_task(&work, waker);
-                }
-            });
-            frames.attach(Arc::downgrade(&run));
-            Mutex::new(Work {
-                streaming: Streaming {
-                    socket: Some(socket),
-                    frames: Some(frames),
-                    out: head.into_bytes(),
-                    written: 0,
-                    ahead: read.into(),
-                    chunked,
-                },
-                ended: None,
-                _run: run,
-            })
-        });
+        let Taken { head, frames, chunked, keep } = taken;
+        let work = Arc::new(Mutex::new(Work {
+            streaming: Streaming {
+                socket: Some(socket),
+                frames: None,
+                out: head.into_bytes(),
+                written: 0,
+                ahead: read.into(),
+                chunked,
+            },
+            waker: Waker::noop().clone(),
+            ended: None,
+        }));
+        // Kept by this task alone, so that whoever runs it does not keep what the task has left.
+        let run: Arc<dyn Fn() -> bool + Send + Sync> = {
+            let work = Arc::clone(&work);
+            Arc::new(move || run_for_task(&work))
+        };
+        if let Ok(mut work) = work.lock() {
+            work.streaming.frames.insert(frames).attach(Arc::downgrade(&run));
+        }
         let ended = poll_fn(|cx| {
             // Whoever runs it meanwhile does not wait for anything. After a panic there it is over.
             let Ok(mut work) = work.lock() else { return Poll::Ready(None) };
+            work.waker.clone_from(cx.waker());
             match work.ended.take() {
                 Some(ended) => Poll::Ready(ended),
-                None => Pin::new(&mut work.streaming).poll(cx),
+                None => work.streaming.poll(cx),
             }
         });
         let Some((mut socket, ahead)) = ended.await else { return };
-        drop(work);
+        drop((run, work));
         if keep && !*shared.closing.borrow() {
             connection::go_on(shared, socket, ahead.into(), peer, permit);
         } else {
@@ -121,31 +121,27 @@ pub(super) fn spawn<S>(
 /// A stream, which its task and whoever runs it for its task take in turns.
 struct Work<S> {
     streaming: Streaming<S>,
+    /// Of its task.
+    waker: Waker,
     /// It ended while it was run by another.
     ended: Option<Ended<S>>,
-    /// Keeps [`Frames`]' way back here.
-    _run: Arc<dyn Fn(&Waker) + Send + Sync>,
 }
 
 /// The socket and what was read from it; `None` when the reader has gone.
 type Ended<S> = Option<(S, Vec<u8>)>;
 
-/// Does what the stream's task would do when woken, or wakes it if it is at work already.
-fn run_for_task<S: AsyncRead + AsyncWrite + Unpin>(work: &Mutex<Work<S>>, waker: &Waker) {
-    let Ok(mut work) = work.try_lock() else {
-        waker.wake_by_ref();
-        return;
-    };
-    if work.ended.is_some() {
-        return;
-    }
-    // All that it waits for wakes its task.
-    if let Poll::Ready(ended) = Pin::new(&mut work.streaming).poll(&mut Context::from_waker(waker))
+/// Does what the stream's task would do when woken; false when it is at work already.
+fn run_for_task<S: AsyncRead + AsyncWrite + Unpin>(work: &Mutex<Work<S>>) -> bool {
+    let Ok(mut work) = work.try_lock() else { return false };
+    let Work { streaming, waker, ended } = &mut *work;
+    if ended.is_none()
+        // All that it waits for wakes its task, which is still told of what the client sends.
+        && let Poll::Ready(end) = streaming.write(&mut Context::from_waker(waker))
     {
-        work.ended = Some(ended);
-        drop(work);
+        *ended = Some(end);
         waker.wake_by_ref();
     }
+    true
 }
 
 struct Streaming<S> {
@@ -162,25 +158,30 @@ struct Streaming<S> {
 /// The reader has gone.
 struct Gone;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
-    type Output = Ended<S>;
+impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
+    /// What its task does.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
+        match listen(socket, &mut self.ahead, cx) {
+            Ok(()) => self.write(cx),
+            Err(Gone) => Poll::Ready(None),
+        }
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(socket) = &mut this.socket else { return Poll::Ready(None) };
-        let Ok(()) = listen(socket, &mut this.ahead, cx) else { return Poll::Ready(None) };
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
         let mut no_more = false;
         loop {
-            while this.written < this.out.len() {
-                match ready!(Pin::new(&mut *socket).poll_write(cx, &this.out[this.written..])) {
-                    Ok(n) if n > 0 => this.written += n,
+            while self.written < self.out.len() {
+                match ready!(Pin::new(&mut *socket).poll_write(cx, &self.out[self.written..])) {
+                    Ok(n) if n > 0 => self.written += n,
                     _ => return Poll::Ready(None),
                 }
             }
-            if !this.out.is_empty() {
+            if !self.out.is_empty() {
                 // A buffer only while there is something in it.
-                this.out = Vec::new();
-                this.written = 0;
+                self.out = Vec::new();
+                self.written = 0;
             }
             if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
                 return Poll::Ready(None);
@@ -189,18 +190,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
                 // The source said so after it had taken note of whom to wake.
                 return Poll::Pending;
             }
-            let Some(frames) = &mut this.frames else { break };
-            while this.out.len() < JOINED_BYTES {
+            let Some(frames) = &mut self.frames else { break };
+            while self.out.len() < JOINED_BYTES {
                 match frames.poll_frame(cx) {
-                    Poll::Ready(Some(frame)) => push(&mut this.out, this.chunked, &frame),
+                    Poll::Ready(Some(frame)) => push(&mut self.out, self.chunked, &frame),
                     Poll::Ready(None) => {
-                        this.frames = None;
-                        if this.chunked {
-                            this.out.extend_from_slice(b"0\r\n\r\n");
+                        self.frames = None;
+                        if self.chunked {
+                            self.out.extend_from_slice(b"0\r\n\r\n");
                         }
                         break;
                     }
-                    Poll::Pending if this.out.is_empty() => return Poll::Pending,
+                    Poll::Pending if self.out.is_empty() => return Poll::Pending,
                     Poll::Pending => {
                         no_more = true;
                         break;
@@ -208,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Streaming<S> {
                 }
             }
         }
-        Poll::Ready(this.socket.take().map(|socket| (socket, std::mem::take(&mut this.ahead))))
+        Poll::Ready(self.socket.take().map(|socket| (socket, std::mem::take(&mut self.ahead))))
     }
 }
 

@@ -123,10 +123,10 @@ impl Frames for Short {
     }
 }
 
-/// What a source that runs its streams itself keeps of one: the way to it, who waits, and frames.
+/// What a source that runs its streams itself keeps of one: the way to it, and frames.
 #[derive(Default)]
 struct Shelf {
-    run: Mutex<Option<(Run, Waker)>>,
+    run: Mutex<Option<Run>>,
     frames: Mutex<Vec<Option<String>>>,
 }
 
@@ -134,8 +134,8 @@ impl Shelf {
     /// Has the stream take one more frame (`None`: its end) without waking anybody.
     fn deliver(&self, frame: Option<&str>) {
         self.frames.lock().expect("lock").push(frame.map(str::to_owned));
-        let (run, waker) = self.run.lock().expect("lock").clone().expect("attached and asked");
-        (run.upgrade().expect("there"))(&waker);
+        let run = self.run.lock().expect("lock").clone().expect("attached");
+        assert!((run.upgrade().expect("there"))(), "its task sleeps");
     }
 }
 
@@ -143,13 +143,10 @@ struct Shelved(Arc<Shelf>);
 
 impl Frames for Shelved {
     fn attach(&mut self, run: Run) {
-        *self.0.run.lock().expect("lock") = Some((run, Waker::noop().clone()));
+        *self.0.run.lock().expect("lock") = Some(run);
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        if let Some((_, waker)) = &mut *self.0.run.lock().expect("lock") {
-            waker.clone_from(cx.waker());
-        }
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<String>> {
         match self.0.frames.lock().expect("lock").pop() {
             Some(frame) => Poll::Ready(frame),
             None => Poll::Pending,
@@ -177,7 +174,7 @@ async fn a_source_may_run_its_stream_itself_to_the_end_and_the_connection_goes_o
     assert_eq!(&bytes[..read], b"5\r\nfirst\r\n6\r\nsecond\r\n");
     shelf.deliver(None);
     until(&mut socket, "0\r\n\r\n").await;
-    assert!(shelf.run.lock().expect("lock").take().is_some_and(|(run, _)| run.upgrade().is_none()));
+    assert!(shelf.run.lock().expect("lock").take().is_some_and(|run| run.upgrade().is_none()));
     socket.write_all(b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
     assert!(until(&mut socket, "/after").await.starts_with("HTTP/1.1 200"));
 }

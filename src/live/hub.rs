@@ -6,16 +6,18 @@
 //! load comes by itself and a reader that lags costs nothing. What has left
 //! the ring is answered with a reset, never with a part.
 
+mod listeners;
 #[cfg(test)]
 mod tests;
 mod turns;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use self::listeners::Listeners;
 use self::turns::Calls;
 pub use self::turns::{Errand, Listening};
 use super::batch::Delivery;
@@ -96,7 +98,7 @@ impl Inner {
         self.bytes = self.bytes + ring.bytes - before;
         while self.bytes > HUB_BYTES {
             let full = self.topics.iter_mut().filter(|(at, ring)| **at != topic && ring.bytes > 0);
-            let Some((_, quiet)) = full.min_by_key(|(_, ring)| ring.last) else { return };
+            let Some((_, quiet)) = full.min_by_key(|(_, ring)| ring.last()) else { return };
             self.bytes -= quiet.clear();
         }
     }
@@ -107,9 +109,10 @@ struct Ring {
     bytes: usize,
     /// Events up to here are no longer held.
     floor: u64,
-    last: u64,
+    /// The newest one. Listeners look at it without a lock.
+    last: Arc<AtomicU64>,
     touched: Instant,
-    listeners: Vec<Arc<Listening>>,
+    listeners: Listeners,
     calls: Arc<Calls>,
 }
 
@@ -119,16 +122,16 @@ impl Ring {
             events: VecDeque::new(),
             bytes: 0,
             floor,
-            last: floor,
+            last: Arc::new(AtomicU64::new(floor)),
             touched: Instant::now(),
-            listeners: Vec::new(),
+            listeners: Listeners::default(),
             calls: Arc::default(),
         }
     }
 
     fn push(&mut self, seq: u64, event: Encoded) {
         self.bytes += event.len();
-        self.last = seq;
+        self.last.store(seq, Ordering::SeqCst);
         self.touched = Instant::now();
         self.events.push_back((seq, event));
         while self.events.len() > RING_EVENTS || self.bytes > RING_BYTES {
@@ -138,10 +141,14 @@ impl Ring {
         }
     }
 
+    fn last(&self) -> u64 {
+        self.last.load(Ordering::SeqCst)
+    }
+
     /// Lets go of everything held; returns how many bytes that was.
     fn clear(&mut self) -> usize {
         self.events = VecDeque::new();
-        self.floor = self.last;
+        self.floor = self.last();
         std::mem::take(&mut self.bytes)
     }
 }
@@ -202,13 +209,14 @@ impl Hub {
         for topic in topics {
             let ring = inner.topics.entry(*topic).or_insert_with(|| Ring::new(forgotten));
             freed += ring.clear();
-            (ring.floor, ring.last) = (head, head);
+            ring.floor = head;
+            ring.last.store(head, Ordering::SeqCst);
         }
         inner.bytes -= freed;
         drop(inner);
         let inner = self.read_lock();
         for ring in topics.iter().filter_map(|topic| inner.topics.get(topic)) {
-            ring.listeners.iter().for_each(|listener| listener.wake());
+            ring.listeners.wake();
         }
     }
 
@@ -229,7 +237,7 @@ impl Hub {
                 }
                 continue;
             };
-            if ring.last <= after {
+            if ring.last() <= after {
                 continue;
             }
             if after < ring.floor {
@@ -292,12 +300,14 @@ impl Hub {
         let listening = Arc::new(Listening::default());
         let mut inner = self.write_lock();
         let forgotten = inner.forgotten;
+        let mut newest = Vec::with_capacity(topics.len());
         for topic in &topics {
             let ring = inner.topics.entry(*topic).or_insert_with(|| Ring::new(forgotten));
-            ring.listeners.push(Arc::clone(&listening));
+            ring.listeners.join(&listening);
+            newest.push(Arc::clone(&ring.last));
         }
         drop(inner);
-        Listener { hub: Arc::clone(self), topics, listening }
+        Listener { hub: Arc::clone(self), topics, newest, listening }
     }
 
     /// How many listen to a topic.
@@ -310,9 +320,7 @@ impl Hub {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for ring in self.read_lock().topics.values() {
-            for listener in &ring.listeners {
-                listener.wake();
-            }
+            ring.listeners.wake();
         }
     }
 
@@ -329,7 +337,7 @@ impl Hub {
         inner.topics.retain(|_, ring| {
             let keep = !ring.listeners.is_empty() || ring.touched.elapsed() < IDLE_TOPIC;
             if !keep {
-                forgotten = forgotten.max(ring.last);
+                forgotten = forgotten.max(ring.last());
                 freed += ring.bytes;
             }
             keep
@@ -353,6 +361,8 @@ impl Hub {
 pub struct Listener {
     hub: Arc<Hub>,
     topics: Vec<Topic>,
+    /// The last event of each. A ring that is listened to is never forgotten.
+    newest: Vec<Arc<AtomicU64>>,
     listening: Arc<Listening>,
 }
 
@@ -375,20 +385,29 @@ impl Listener {
         &self.hub
     }
 
+    /// Has the task woken by whatever happens next, the end of the process too.
+    pub fn register(&self, cx: &Context<'_>) {
+        self.listening.register(cx.waker());
+    }
+
     /// Ready when something is after `cursor`, when the cursor cannot be served (a reset is due
     /// then, and nothing would ever come after it), or when the process drains.
     ///
-    /// The wake-up is registered before the look, so nothing falls between.
+    /// The wake-up is registered before the last look, so nothing falls between.
     pub fn poll_after(&self, cursor: Cursor, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_news(cursor) {
+            // Whoever is called has news as a rule, and to register costs as much as to look.
+            return Poll::Ready(());
+        }
         self.listening.register(cx.waker());
-        let inner = self.hub.read_lock();
-        let news = cursor.epoch != self.hub.epoch
-            || cursor.seq > inner.head
-            || self
-                .topics
-                .iter()
-                .any(|topic| inner.topics.get(topic).is_some_and(|ring| ring.last > cursor.seq));
-        if news || self.hub.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        if self.has_news(cursor) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn has_news(&self, cursor: Cursor) -> bool {
+        cursor.epoch != self.hub.epoch
+            || self.newest.iter().any(|last| last.load(Ordering::SeqCst) > cursor.seq)
+            || self.hub.is_draining()
+            || cursor.seq > self.hub.read_lock().head
     }
 
     /// Waits until [`Listener::poll_after`] is ready.
@@ -400,9 +419,10 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let mut inner = self.hub.write_lock();
+        self.listening.leave();
         for topic in &self.topics {
             if let Some(ring) = inner.topics.get_mut(topic) {
-                ring.listeners.retain(|other| !Arc::ptr_eq(other, &self.listening));
+                ring.listeners.leave();
             }
         }
     }

@@ -116,13 +116,14 @@ impl Stream {
 
     /// The next frame or several in one piece; `None` when the stream is over.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let now = Instant::now();
         let frame = match self.state {
             State::Ended => return Poll::Ready(None),
-            State::Opening => match self.begin(cx) {
+            State::Opening => match self.begin(now, cx) {
                 Poll::Ready(frame) => Some(frame),
                 Poll::Pending => return Poll::Pending,
             },
-            _ => self.due(),
+            _ => self.due(now),
         };
         if let Some(frame) = frame {
             self.sent += frame.len();
@@ -132,7 +133,7 @@ impl Stream {
         if self.listener.poll_after(self.cursor, cx).is_ready()
             || self.lease.poll_superseded(cx).is_ready()
         {
-            let frame = self.news();
+            let frame = self.news(now);
             self.sent += frame.len();
             return Poll::Ready(Some(frame));
         }
@@ -153,7 +154,9 @@ impl Stream {
     }
 
     /// The first frame: `hello` when it is this stream's turn, or when to come back instead.
-    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+    fn begin(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<String> {
+        // The end of the process is heard of while it waits; news come after `hello`.
+        self.listener.register(cx);
         if self.listener.hub().is_draining() {
             return Poll::Ready(self.drain());
         }
@@ -162,18 +165,15 @@ impl Stream {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 Poll::Ready(self.bye("busy", within))
             }
-            Turn::At(turn) if turn > Instant::now() => {
-                // The end of the process is heard of meanwhile; news come after `hello`.
-                let _ = self.listener.poll_after(self.cursor, cx);
+            Turn::At(turn) if turn > now => {
                 self.timer.as_mut().reset(turn);
-                self.timer.as_mut().poll(cx).map(|()| self.open())
+                self.timer.as_mut().poll(cx).map(|()| self.open(Instant::now()))
             }
-            Turn::At(_) => Poll::Ready(self.open()),
+            Turn::At(_) => Poll::Ready(self.open(now)),
         }
     }
 
-    fn open(&mut self) -> String {
-        let now = Instant::now();
+    fn open(&mut self, now: Instant) -> String {
         self.state = State::Proving { probe_at: now + PROBE_AFTER };
         self.opened_at = now;
         self.mark_sent(now);
@@ -195,8 +195,7 @@ impl Stream {
     }
 
     /// What the clock says is due now.
-    fn due(&mut self) -> Option<String> {
-        let now = Instant::now();
+    fn due(&mut self, now: Instant) -> Option<String> {
         if let State::Proving { probe_at } = self.state
             && now >= probe_at
         {
@@ -212,10 +211,10 @@ impl Stream {
         if now >= self.end_at || self.sent >= MAX_BYTES {
             return Some(self.bye("recycle", random_below(2_000)));
         }
-        (now >= self.heartbeat_at).then(|| self.news())
+        (now >= self.heartbeat_at).then(|| self.news(now))
     }
 
-    fn news(&mut self) -> String {
+    fn news(&mut self, now: Instant) -> String {
         if self.listener.hub().is_draining() {
             return self.drain();
         }
@@ -225,7 +224,7 @@ impl Stream {
         if !self.listener.topics().iter().all(|topic| (self.allowed)(*topic)) {
             return self.bye("auth", 0);
         }
-        self.batch(Instant::now())
+        self.batch(now)
     }
 
     fn batch(&mut self, now: Instant) -> String {

@@ -11,7 +11,7 @@
 //! a listener may leave an [`Errand`], which the calling task runs there and then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
@@ -24,43 +24,59 @@ use crate::live::topic::Topic;
 /// the runtime a look at all sockets, and often the waking of another thread.
 const AT_ONCE: usize = 32;
 
-/// Does what the task that waits with this waker would do once woken, or wakes it. It is run by
-/// another task, which holds no locks.
-pub type Errand = Weak<dyn Fn(&Waker) + Send + Sync>;
+/// Does what the waiting task would do once woken; false when that one is at work, so that it has
+/// to be woken to look again. It is run by another task, which holds no locks.
+pub type Errand = Weak<dyn Fn() -> bool + Send + Sync>;
 
 /// One who listens.
 #[derive(Default)]
 pub struct Listening {
     waker: AtomicWaker,
+    /// It has looked since it was last called.
+    waits: AtomicBool,
     errand: OnceLock<Errand>,
+    left: AtomicBool,
 }
 
 impl Listening {
-    /// Who waits.
+    /// Who waits. What was published before may not be told of: look after this.
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
+        self.waits.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn set_errand(&self, errand: Errand) {
         let _ = self.errand.set(errand);
     }
 
+    /// It listens no more: lets go of the task that waited.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::SeqCst);
+        drop(self.waker.take());
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::SeqCst)
+    }
+
     /// Wakes the task that waits, if one does.
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        if self.waits.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
     }
 
     /// Has the errand run, if there is one, or else wakes the task.
     fn call(&self) {
-        let Some(waker) = self.waker.take() else { return };
-        match self.errand.get().and_then(Weak::upgrade) {
-            // A panic is its task's own, as it would be without this.
-            Some(errand) => {
-                if catch_unwind(AssertUnwindSafe(|| errand(&waker))).is_err() {
-                    waker.wake();
-                }
-            }
-            None => waker.wake(),
+        if !self.waits.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let errand = self.errand.get().and_then(Weak::upgrade);
+        // A panic is its task's own, as it would be without this.
+        let ran = errand
+            .is_some_and(|errand| catch_unwind(AssertUnwindSafe(|| errand())).unwrap_or(false));
+        if !ran {
+            self.waker.wake();
         }
     }
 }
@@ -86,7 +102,7 @@ impl Hub {
             (runtime, self.me.upgrade(), ring.listeners.len() > AT_ONCE)
         else {
             // Only wakes: whoever publishes may hold locks that an errand needs.
-            ring.listeners.iter().for_each(|listener| listener.wake());
+            ring.listeners.wake();
             return;
         };
         if ring.calls.0.swap(AGAIN, Ordering::SeqCst) != QUIET {
@@ -112,8 +128,8 @@ impl Hub {
     /// comes in between: a hundred readers of a rendering must not hold up the next keystroke.
     /// Not to be called with locks held.
     pub async fn call_in_turns(&self, topic: Topic) {
-        let listeners = self.read_lock().topics.get(&topic).map(|ring| ring.listeners.clone());
-        for some in listeners.unwrap_or_default().chunks(AT_ONCE) {
+        let places = self.read_lock().topics.get(&topic).map(|ring| ring.listeners.places());
+        for some in places.unwrap_or_default().chunks(AT_ONCE) {
             some.iter().for_each(|listener| listener.call());
             tokio::task::yield_now().await;
         }
@@ -176,9 +192,10 @@ mod tests {
         for n in 0..=AT_ONCE {
             let listener = hub.listen(vec![Topic::Site]);
             let runs = Arc::clone(&runs);
-            let errand: Arc<dyn Fn(&Waker) + Send + Sync> = Arc::new(move |_: &Waker| {
+            let errand: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || {
                 runs.fetch_add(1, Ordering::SeqCst);
                 assert!(n != 3, "as a bug would");
+                true
             });
             listener.set_errand(Arc::downgrade(&errand));
             let start = hub.head();
