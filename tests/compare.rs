@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -183,6 +184,24 @@ fn an_interrupt_keeps_what_was_measured_and_leaves_no_server() {
     let html = std::fs::read_to_string(dir.path().join("out/report.html")).expect("written");
     assert!(html.contains("stopped early"));
     assert_eq!(left_over(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupt_ends_it_while_a_deployed_server_does_not_answer() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let url = format!("http://{}", mute.local_addr().expect("bound"));
+    let mut child = halley(dir.path())
+        .args(["compare", "--url", &url, "--clients", "2", "--runs", "1", "--out", "out"])
+        .spawn()
+        .expect("starts");
+    // Kept, so that it waits for an answer.
+    let (mut asked, _) = mute.accept().expect("asks");
+    assert!(asked.read(&mut [0; 1024]).expect("a request") > 0);
+    let begun = std::time::Instant::now();
+    kill_process(Pid::from_child(&child), Signal::INT).expect("signals");
+    child.wait().expect("ends");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 /// A server that somebody else runs.

@@ -416,3 +416,58 @@ async fn refusal(mut connection: Connection, head: &Head) -> io::Error {
         None => format!("the server answered {} with {kind:?}", head.status),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every request at once, with nothing new, and counts them.
+    async fn never_holds(listener: TcpListener, asked: Arc<AtomicU64>) {
+        let body =
+            r#"{"from":"aaaaaaaa.1","to":"aaaaaaaa.1","events":[],"more":false,"reset":false}"#;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            tokio::spawn(async move {
+                let (mut bytes, mut head) = ([0; 1024], Vec::new());
+                while let Ok(1..) =
+                    socket.read(&mut bytes).await.inspect(|n| head.extend(&bytes[..*n]))
+                {
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        let _ = socket.write_all(answer.as_bytes()).await;
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_held_does_not_ask_without_a_pause() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let asked = Arc::new(AtomicU64::new(0));
+        tokio::spawn(never_holds(listener, Arc::clone(&asked)));
+        let crowd = Crowd {
+            target: Arc::new(Target::parse(&url).expect("an address")),
+            page: 1,
+            delivery: Delivery::Hold,
+            clients: 1,
+            shift: 0.0,
+            log: Arc::default(),
+        };
+        let clients = Clients::open(&crowd, Duration::from_secs(5)).await.expect("answered");
+        tokio::time::sleep(3 * RETRY).await;
+        drop(clients);
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((2..=8).contains(&asked), "asked {asked} times");
+        assert!(crowd.log.first_fault().is_some_and(|why| why.contains("answered at once")));
+    }
+}

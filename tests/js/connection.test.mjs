@@ -110,6 +110,12 @@ describe('the words', () => {
     assert.equal(held?.value, 'until about 4 KB have gathered')
   })
 
+  it('tell the size of a buffer that was read in two pieces', () => {
+    const padded = { ...good, pad: true, pieces: [{ ms: 1, bytes: 3300 }, { ms: 2, bytes: 796 }, { ms: 700, bytes: 4096 }, { ms: 760, bytes: 4096 }] }
+    const held = rows(found({ plain: { ...blank, ageMs: 26000 }, padded }), null).find((row) => row.id === 'held')
+    assert.equal(held?.value, 'until about 4 KB have gathered')
+  })
+
   it('tell whose word about the client is not believed', () => {
     const { means } = rows(found({ probes: [{ ...probe, address: '127.0.0.1', proxies: ['X-Forwarded-For'] }] }), null).find((row) => row.id === 'proxy') ?? {}
     assert.match(means ?? '', /takes you for 127\.0\.0\.1: it needs the setting trusted_proxy/)

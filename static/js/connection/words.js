@@ -11,6 +11,9 @@ import { breaksOff, classify, heldBack, holdLimit, holdPassed, judge } from "./v
 /** @typedef {import("./measured.js").Trial} Trial */
 /** @typedef {{ id: string, name: string, value: string, means: string, tone?: "good" | "fair" | "bad" }} Row */
 
+/** What is read within this time was sent together. */
+const SAME_BLOCK_MS = 20;
+
 /** Held back for less than this, nobody notices. In ms. */
 const NOTICED_MS = 150;
 
@@ -145,10 +148,24 @@ function heldRow(measured, plain, proven, filled, rtt) {
   if (["waiting", "blocked", "network", "cached", "full", "cut"].includes(classify(plain))) return null;
   if (filled && plain.helloMs !== null) return { ...base, value: "each piece until the next one comes", means: "Something waits for more before it passes on what it has.", tone: "fair" };
   // Several blocks may have been read at once, so the smallest says it best.
-  const block = Math.min(...(measured.padded?.pieces ?? []).map((piece) => piece.bytes));
+  const block = Math.min(...blocks(measured.padded?.pieces ?? []));
   if (filled) return { ...base, value: `until about ${size(Number.isFinite(block) ? block : 4096)} have gathered`, means: "Something fills a buffer before it passes it on.", tone: "fair" };
   if (held === null) return { ...base, value: `until the response ends: nothing came in ${span(plain.ageMs)}`, means: "Something collects the whole response first: a proxy that buffers, or a scanner.", tone: "fair" };
   return { ...base, value: `for up to ${span(held)}`, means: "Something passes data on only from time to time.", tone: "fair" };
+}
+
+/**
+ * Sizes of what came together: a block may be read in two pieces.
+ * @param {{ ms: number, bytes: number }[]} pieces @returns {number[]}
+ */
+function blocks(pieces) {
+  /** @type {number[]} */
+  const sizes = [];
+  pieces.forEach(({ ms, bytes }, n) => {
+    if (n > 0 && ms - pieces[n - 1].ms < SAME_BLOCK_MS) sizes[sizes.length - 1] += bytes;
+    else sizes.push(bytes);
+  });
+  return sizes;
 }
 
 /** @param {Measured} measured @returns {Row[]} */
