@@ -24,6 +24,7 @@ mod connection;
 mod head;
 mod http2;
 mod linger;
+mod plain;
 mod relay;
 mod scan;
 mod secret;
@@ -36,6 +37,7 @@ mod upstream;
 
 pub use body::Body;
 pub use secret::{PEER_HEADER, Secret};
+pub use stream::Chunks;
 
 use std::future::Future;
 use std::io;
@@ -53,6 +55,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use caps::Caps;
+use plain::Plain;
 use tls::Tls;
 use upstream::Pool;
 
@@ -113,6 +116,14 @@ pub trait Frames: Send {
 
     /// The next bytes to write; `None` when the stream is over in order.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>>;
+
+    /// Appends all news, for whoever runs the stream instead of its task, and goes on waiting with
+    /// the waker that [`Frames::poll_frame`] was given last. False when more is to be done than
+    /// that: what was appended counts, and [`Frames::poll_frame`] says the rest.
+    fn append_news(&mut self, out: &mut Chunks<'_>) -> bool {
+        let _ = out;
+        false
+    }
 }
 
 /// What a hook answers.
@@ -198,7 +209,9 @@ impl Door {
                     let _ = socket.set_nodelay(true);
                     let shared = Arc::clone(&shared);
                     match (caps.admit(peer.ip()), &tls) {
-                        (Ok(permit), None) => connection::spawn(shared, socket, peer, permit),
+                        (Ok(permit), None) => {
+                            connection::spawn(shared, Plain(socket), peer, permit);
+                        }
                         (Ok(permit), Some(tls)) => tls::spawn(shared, socket, peer, permit, tls),
                         (Err(full), None) => full.refuse(&socket),
                         // Before a handshake nothing can be said.

@@ -2,10 +2,15 @@
 //! server.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -34,7 +39,17 @@ pub struct Invitation {
 pub struct Readers {
     count: usize,
     arrived: Arc<Arrived>,
-    _stop: tokio::sync::oneshot::Sender<()>,
+    stop: Arc<AtomicBool>,
+    counting: Option<JoinHandle<()>>,
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(counting) = self.counting.take() {
+            let _ = counting.join();
+        }
+    }
 }
 
 struct Arrived {
@@ -103,19 +118,15 @@ impl Readers {
             all: Notify::new(),
             times: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
         });
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (opened, outcome) = tokio::sync::oneshot::channel();
-        let (invitation, counts) = (invitation.clone(), Arc::clone(&arrived));
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            runtime.block_on(async move {
-                let _ = opened.send(open_all(count, &invitation, &counts).await);
-                let _ = stopped.await;
-            });
+        let sockets = open_all(count, invitation).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (counts, ended) = (Arc::clone(&arrived), Arc::clone(&stop));
+        let counting = std::thread::spawn(move || {
+            if let Err(error) = count_events(&sockets, &counts, &ended) {
+                eprintln!("the readers ended: {error}");
+            }
         });
-        outcome.await.map_err(io::Error::other)??;
-        Ok(Self { count, arrived, _stop: stop })
+        Ok(Self { count, arrived, stop, counting: Some(counting) })
     }
 
     /// What is published from now on is `events` for each reader.
@@ -145,17 +156,16 @@ impl Readers {
     }
 }
 
-async fn open_all(count: usize, invitation: &Invitation, arrived: &Arc<Arrived>) -> io::Result<()> {
+async fn open_all(count: usize, invitation: &Invitation) -> io::Result<Vec<TcpStream>> {
+    let mut sockets = Vec::with_capacity(count);
     let mut left = count;
     while left > 0 {
         let some = left.min(OPENING);
         left -= some;
         let opening = (0..some).map(|_| open(invitation));
-        for socket in futures::future::try_join_all(opening).await? {
-            tokio::spawn(count_events(socket, Arc::clone(arrived)));
-        }
+        sockets.extend(futures::future::try_join_all(opening).await?);
     }
-    Ok(())
+    Ok(sockets)
 }
 
 async fn open(invitation: &Invitation) -> io::Result<TcpStream> {
@@ -172,26 +182,43 @@ async fn open(invitation: &Invitation) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-async fn count_events(socket: TcpStream, arrived: Arc<Arrived>) {
-    thread_local!(static BUFFER: std::cell::RefCell<Vec<u8>> = vec![0; 64 * 1024].into());
-    let mut matched = 0;
-    while socket.readable().await.is_ok() {
-        let read = BUFFER.with_borrow_mut(|buffer| {
-            let length = socket.try_read(buffer)?;
-            Ok((length, find_marks(&buffer[..length], &mut matched)))
-        });
-        match read {
-            Ok((0, _)) => return,
-            Ok((length, events)) => {
-                arrived.bytes.fetch_add(length, Ordering::Relaxed);
-                if events > 0 {
-                    arrived.note(events);
+/// Reads whatever comes with as few calls as there can be: a runtime's task for each socket costs
+/// as much as the server's part of a delivery, and then it is the readers that are measured.
+fn count_events(sockets: &[TcpStream], arrived: &Arrived, stop: &AtomicBool) -> io::Result<()> {
+    const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    let ready = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (n, socket) in sockets.iter().enumerate() {
+        epoll::add(&ready, socket, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN)?;
+    }
+    let mut matched = vec![0; sockets.len()];
+    let mut buffer = vec![0; 64 * 1024];
+    let mut found = Vec::with_capacity(256);
+    while !stop.load(Ordering::SeqCst) {
+        found.clear();
+        match epoll::wait(&ready, spare_capacity(&mut found), Some(&LOOK)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &found {
+            let n = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            let Some(socket) = sockets.get(n) else { continue };
+            let length = match recv(socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    epoll::delete(&ready, socket)?;
+                    continue;
                 }
+                Ok((length, _)) => length,
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            arrived.bytes.fetch_add(length, Ordering::Relaxed);
+            let events = find_marks(&buffer[..length], &mut matched[n]);
+            if events > 0 {
+                arrived.note(events);
             }
-            Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
         }
     }
+    Ok(())
 }
 
 /// How many marks end in these bytes; `matched` is how much of one the bytes before ended with.

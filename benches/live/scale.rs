@@ -23,6 +23,9 @@ pub const MESSAGE_BYTES: usize = 260;
 /// Messages published together.
 const IN_FLIGHT: [usize; 2] = [1, 8];
 
+/// Deliveries that are counted, about: some seconds, so that a moment of the machine decides nothing.
+const DELIVERIES: usize = 2_000_000;
+
 /// Rounds that are not counted.
 const WARM_UP: usize = 5;
 
@@ -167,9 +170,9 @@ async fn measure(
     let user = each(server::memory_of(pid), user);
     // Both ends are on this machine.
     let kernel = each(kernel_memory(), kernel) / 2;
-    let rounds = (100_000 / clients).clamp(15, 200);
     let mut rates = Vec::new();
     for in_flight in IN_FLIGHT {
+        let rounds = (DELIVERIES / clients / in_flight).clamp(30, 2_000);
         let (mut begun, mut cpu) = (Instant::now(), Duration::ZERO);
         for round in 0..WARM_UP + rounds {
             if round == WARM_UP {

@@ -4,9 +4,9 @@
 //! minutes needs neither. Its task is the socket, the source of frames, and what the kernel did
 //! not take yet. A source with news for thousands may run these tasks itself ([`Frames::attach`]).
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -134,9 +134,10 @@ type Ended<S> = Option<(S, Vec<u8>)>;
 fn run_for_task<S: AsyncRead + AsyncWrite + Unpin>(work: &Mutex<Work<S>>) -> bool {
     let Ok(mut work) = work.try_lock() else { return false };
     let Work { streaming, waker, ended } = &mut *work;
+    // All that it waits for wakes its task, which is still told of what the client sends.
+    let cx = &mut Context::from_waker(waker);
     if ended.is_none()
-        // All that it waits for wakes its task, which is still told of what the client sends.
-        && let Poll::Ready(end) = streaming.write(&mut Context::from_waker(waker))
+        && let Poll::Ready(end) = streaming.write_news(cx)
     {
         *ended = Some(end);
         waker.wake_by_ref();
@@ -168,6 +169,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
         }
     }
 
+    /// What one does who runs it for its task: as a rule there are news and the socket takes them,
+    /// so they go through a buffer of the thread instead of one that comes and goes.
+    fn write_news(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S>> {
+        thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+        let (Some(socket), Some(frames), true) =
+            (&mut self.socket, &mut self.frames, self.out.is_empty())
+        else {
+            return self.write(cx);
+        };
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        let is_all = frames.append_news(&mut Chunks { out: &mut buffer, chunked: self.chunked });
+        let mut written = 0;
+        while written < buffer.len() {
+            match Pin::new(&mut *socket).poll_write(cx, &buffer[written..]) {
+                Poll::Ready(Ok(n)) if n > 0 => written += n,
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => {
+                    self.out = buffer.split_off(written);
+                    return Poll::Pending;
+                }
+            }
+        }
+        if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
+            return Poll::Ready(None);
+        }
+        if buffer.capacity() <= 4 * JOINED_BYTES {
+            BUFFER.set(buffer);
+        }
+        if is_all { Poll::Pending } else { self.write(cx) }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
         let mut no_more = false;
@@ -193,7 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
             let Some(frames) = &mut self.frames else { break };
             while self.out.len() < JOINED_BYTES {
                 match frames.poll_frame(cx) {
-                    Poll::Ready(Some(frame)) => push(&mut self.out, self.chunked, &frame),
+                    Poll::Ready(Some(frame)) => {
+                        Chunks { out: &mut self.out, chunked: self.chunked }.push(&frame, "");
+                    }
                     Poll::Ready(None) => {
                         self.frames = None;
                         if self.chunked {
@@ -236,19 +271,54 @@ fn listen<S: AsyncRead + Unpin>(
     }
 }
 
-/// Appends a frame, as one chunk (RFC 9112, section 7.1).
-fn push(out: &mut Vec<u8>, chunked: bool, frame: &str) {
-    if frame.is_empty() {
-        // An empty chunk would be the end.
-        return;
+/// What is to be written of a stream's body.
+pub struct Chunks<'a> {
+    out: &'a mut Vec<u8>,
+    chunked: bool,
+}
+
+impl Chunks<'_> {
+    /// Appends a frame, which comes in two parts, as one chunk (RFC 9112, section 7.1).
+    pub fn push(&mut self, begin: &str, end: &str) {
+        let length = begin.len() + end.len();
+        if length == 0 {
+            // An empty chunk would be the end.
+            return;
+        }
+        self.out.reserve(length + 24);
+        if self.chunked {
+            // Hexadecimal digits without the ones before the first that is not 0.
+            let digits = length.ilog2() / 4;
+            for digit in (0..=digits).rev() {
+                self.out.push(b"0123456789abcdef"[length >> (4 * digit) & 15]);
+            }
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.out.extend_from_slice(begin.as_bytes());
+        self.out.extend_from_slice(end.as_bytes());
+        if self.chunked {
+            self.out.extend_from_slice(b"\r\n");
+        }
     }
-    out.reserve(frame.len() + 16);
-    if chunked {
-        // Writing to memory does not fail.
-        let _ = io::Write::write_fmt(out, format_args!("{:x}\r\n", frame.len()));
-    }
-    out.extend_from_slice(frame.as_bytes());
-    if chunked {
-        out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_chunk_whatever_its_length_and_an_empty_one_is_none() {
+        for length in [1, 9, 15, 16, 17, 255, 256, 4095, 4096, 65_535, 65_536, 262_144] {
+            let frame = "x".repeat(length);
+            for at in [0, length / 2, length] {
+                let mut out = Vec::new();
+                Chunks { out: &mut out, chunked: true }.push(&frame[..at], &frame[at..]);
+                assert_eq!(out, format!("{length:x}\r\n{frame}\r\n").into_bytes(), "{length}");
+            }
+        }
+        let mut out = Vec::new();
+        Chunks { out: &mut out, chunked: true }.push("", "");
+        Chunks { out: &mut out, chunked: false }.push("plain", "");
+        assert_eq!(out, b"plain");
     }
 }

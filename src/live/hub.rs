@@ -172,6 +172,11 @@ impl Hub {
         self.cursor(self.read_lock().head)
     }
 
+    /// Of all positions of this process.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// A position of this process.
     #[must_use]
     pub fn cursor(&self, seq: u64) -> Cursor {
@@ -403,9 +408,22 @@ impl Listener {
         if self.has_news(cursor) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// After an errand that told everything up to `cursor`, a position of this process: listens
+    /// again with the waker it had, and says whether something was published meanwhile.
+    pub fn is_behind_again(&self, cursor: Cursor) -> bool {
+        self.listening.wait_again();
+        self.is_behind(cursor)
+    }
+
+    /// Whether something was published after a position of this process.
+    #[must_use]
+    pub fn is_behind(&self, cursor: Cursor) -> bool {
+        self.newest.iter().any(|last| last.load(Ordering::SeqCst) > cursor.seq)
+    }
+
     fn has_news(&self, cursor: Cursor) -> bool {
         cursor.epoch != self.hub.epoch
-            || self.newest.iter().any(|last| last.load(Ordering::SeqCst) > cursor.seq)
+            || self.is_behind(cursor)
             || self.hub.is_draining()
             || cursor.seq > self.hub.read_lock().head
     }

@@ -148,6 +148,49 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Tells all news, each in two parts ([`Delivery::with_parts`]), to whoever does the errand of
+    /// this stream, and waits again with the waker of its task. False when something else is due
+    /// than news: [`Stream::poll_frame`] does it.
+    ///
+    /// Most deliveries to many readers are made here: it takes no note of wakers, which
+    /// [`Stream::poll_frame`] has done, and leaves the timer as it is, which at worst is early.
+    ///
+    /// [`Delivery::with_parts`]: super::batch::Delivery
+    pub fn each_news(&mut self, mut tell: impl FnMut(&str, &str)) -> bool {
+        let now = Instant::now();
+        loop {
+            let hub = self.listener.hub();
+            let is_usual = match self.state {
+                State::Running => true,
+                State::Proving { probe_at } => now < probe_at,
+                State::Opening | State::Ended => false,
+            };
+            if !is_usual
+                || self.request.pad
+                || now >= self.end_at
+                || self.sent >= MAX_BYTES
+                || self.cursor.epoch != hub.epoch()
+                || hub.is_draining()
+                || self.lease.is_superseded()
+                || !self.may_follow_all()
+            {
+                return false;
+            }
+            if self.listener.is_behind(self.cursor) {
+                let delivery = hub.delivery(self.listener.topics(), self.cursor);
+                self.cursor = delivery.to;
+                self.heartbeat_at = now + HEARTBEAT;
+                self.sent += delivery.with_parts(self.age_ms(now), |shared, own| {
+                    tell(shared, own);
+                    shared.len() + own.len()
+                });
+            }
+            if !self.listener.is_behind_again(self.cursor) {
+                return true;
+            }
+        }
+    }
+
     /// Has the stream's frames written by whoever calls many listeners, see [`Errand`].
     pub fn set_errand(&self, errand: Errand) {
         self.listener.set_errand(errand);
@@ -221,10 +264,14 @@ impl Stream {
         if self.lease.is_superseded() {
             return self.bye("superseded", 0);
         }
-        if !self.listener.topics().iter().all(|topic| (self.allowed)(*topic)) {
+        if !self.may_follow_all() {
             return self.bye("auth", 0);
         }
         self.batch(now)
+    }
+
+    fn may_follow_all(&self) -> bool {
+        self.listener.topics().iter().all(|topic| (self.allowed)(*topic))
     }
 
     fn batch(&mut self, now: Instant) -> String {
@@ -363,6 +410,74 @@ mod tests {
         bench.publish(3);
         let second = next(&mut stream).await.expect("both at once");
         assert!(second.contains(&format!(r#""from":"{from}""#)) && second.contains(r#""data":3"#));
+    }
+
+    /// What an errand tells of a stream, and whether that was all.
+    fn errand(stream: &mut Stream) -> (String, bool) {
+        let mut told = String::new();
+        let all = stream.each_news(|shared, own| told.extend([shared, own]));
+        (told, all)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_errand_tells_what_the_task_would_and_the_task_is_still_woken() {
+        let bench = Bench::new();
+        let start = bench.hub.head();
+        let mut woken = bench.open(start, false, Box::new(|_| true));
+        let mut called = bench.open(start, false, Box::new(|_| true));
+        assert_eq!(errand(&mut called), (String::new(), false), "hello is not news");
+        next(&mut woken).await;
+        next(&mut called).await;
+        let task = futures::task::noop_waker();
+        let mut cx = Context::from_waker(&task);
+        assert!(called.poll_frame(&mut cx).is_pending());
+        assert_eq!(errand(&mut called), (String::new(), true), "nothing new");
+        for n in 0..3 {
+            bench.publish(n);
+            let frame = next(&mut woken).await.expect("a batch");
+            assert_eq!(errand(&mut called), (frame, true));
+        }
+        // It waits as before, for one who only wakes.
+        let waiting = tokio::spawn(async move {
+            let frame = next(&mut called).await;
+            (called, frame)
+        });
+        tokio::task::yield_now().await;
+        bench.publish(4);
+        let (mut called, frame) = waiting.await.expect("runs");
+        assert!(frame.expect("a batch").contains(r#""data":4"#));
+        let next_is_due = Duration::from_millis(701);
+        tokio::time::advance(next_is_due).await;
+        bench.publish(5);
+        assert_eq!(errand(&mut called), (String::new(), false), "the probe comes first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_errand_leaves_to_the_task_whatever_is_not_news() {
+        let bench = Bench::new();
+        let may = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let allowed = Arc::clone(&may);
+        let allowed = Box::new(move |_| allowed.load(std::sync::atomic::Ordering::SeqCst));
+        let mut stream = bench.open(bench.hub.head(), false, allowed);
+        next(&mut stream).await;
+        bench.publish(1);
+        may.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(errand(&mut stream), (String::new(), false));
+        assert!(next(&mut stream).await.is_some_and(|frame| frame.contains(r#""why":"auth""#)));
+
+        // The third of a client takes the place of the first.
+        let [mut first, mut padded, mut third] =
+            [false, true, false].map(|pad| bench.open(bench.hub.head(), pad, Box::new(|_| true)));
+        for stream in [&mut first, &mut padded, &mut third] {
+            next(stream).await;
+        }
+        bench.publish(2);
+        for (stream, is_usual) in [(&mut first, false), (&mut padded, false), (&mut third, true)] {
+            assert_eq!(errand(stream).1, is_usual);
+        }
+        bench.hub.drain();
+        assert_eq!(errand(&mut third), (String::new(), false));
+        assert!(next(&mut third).await.is_some_and(|frame| frame.contains(r#""why":"drain""#)));
     }
 
     #[tokio::test(start_paused = true)]

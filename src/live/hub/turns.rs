@@ -45,6 +45,11 @@ impl Listening {
         self.waits.store(true, Ordering::SeqCst);
     }
 
+    /// Waits again as before: whoever did its errand took the waker from nobody.
+    pub(super) fn wait_again(&self) {
+        self.waits.store(true, Ordering::SeqCst);
+    }
+
     pub(super) fn set_errand(&self, errand: Errand) {
         let _ = self.errand.set(errand);
     }

@@ -17,7 +17,7 @@ use super::caller::Caller;
 use super::events::{self, IfNoneMatch, LastEventId, Query};
 use super::{LIVE_HEADERS, LiveJson, NothingNew, STREAM_TYPE};
 use crate::config::Config;
-use crate::door::{Answer, Frames, Hook, Run};
+use crate::door::{Answer, Chunks, Frames, Hook, Run};
 use crate::headers;
 use crate::identity::{COOKIE as GUEST_COOKIE, Guest, SigningKey};
 use crate::live::Live;
@@ -50,6 +50,10 @@ impl Frames for Stream {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
         Stream::poll_frame(self, cx)
+    }
+
+    fn append_news(&mut self, out: &mut Chunks<'_>) -> bool {
+        Stream::each_news(self, |shared, own| out.push(shared, own))
     }
 }
 
