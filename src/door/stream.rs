@@ -165,7 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
         match listen(socket, &mut self.ahead, cx) {
             Ok(()) => self.write(cx),
-            Err(Gone) => Poll::Ready(None),
+            Err(Gone) => {
+                // Whoever runs it just now shall find nothing to do.
+                (self.socket, self.frames) = (None, None);
+                Poll::Ready(None)
+            }
         }
     }
 

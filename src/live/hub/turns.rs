@@ -77,9 +77,10 @@ impl Listening {
             return;
         }
         let errand = self.errand.get().and_then(Weak::upgrade);
-        // A panic is its task's own, as it would be without this.
-        let ran = errand
-            .is_some_and(|errand| catch_unwind(AssertUnwindSafe(|| errand())).unwrap_or(false));
+        // A panic is its task's own, as it would be without this; so is one of what it lets go of.
+        let ran = errand.is_some_and(|errand| {
+            catch_unwind(AssertUnwindSafe(move || errand())).unwrap_or(false)
+        });
         if !ran {
             self.waker.wake();
         }
