@@ -22,6 +22,7 @@ pub mod address;
 pub mod assets;
 pub mod compare;
 pub mod config;
+pub mod diff;
 pub mod door;
 pub mod error;
 pub mod headers;

@@ -1,0 +1,392 @@
+//! How two texts differ, for people to read: line by line, and word by word within changed lines.
+//!
+//! The algorithm is Myers' (1986) as the crate `similar` has it, bounded in time: two large texts
+//! that have nothing in common are compared more coarsely, and the result says so.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use similar::algorithms::{Capture, Replace, diff_slices_deadline};
+use similar::{Algorithm, ChangeTag, DiffOp, TextDiff};
+
+/// Unchanged lines that are shown around a change.
+const CONTEXT: usize = 3;
+
+/// For finding changed lines, and for all words within them.
+const LINES_LIMIT: Duration = Duration::from_millis(500);
+const WORDS_LIMIT: Duration = Duration::from_millis(300);
+
+/// Longest line within which words are compared.
+const MAX_WORDS_BYTES: usize = 8 << 10;
+
+/// Of two lines that stand in each other's place less than this must be the same, or they are
+/// shown as two different ones. 0 to 1.
+const ALIKE: f32 = 0.35;
+
+/// Most rows of a result.
+pub const MAX_ROWS: usize = 3_000;
+
+/// Shortest line that is recognised where it was moved to: shorter ones come more than once.
+const MOVED_BYTES: usize = 16;
+
+/// A part of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its text.
+    pub text: String,
+    /// Differs from the line on the other side.
+    pub changed: bool,
+}
+
+/// A line of one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// From 1.
+    pub number: usize,
+    /// Its text in parts, without the line's end.
+    pub parts: Vec<Part>,
+    /// Its number on the other side, where the same line stands elsewhere.
+    pub moved: Option<usize>,
+}
+
+/// A row of the comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// The same on both sides; numbers before and after.
+    Same {
+        /// Number before, from 1.
+        old: usize,
+        /// Number after, from 1.
+        new: usize,
+        /// The line.
+        text: String,
+    },
+    /// What stands in each other's place; one of them may be missing.
+    Changed {
+        /// Before.
+        old: Option<Line>,
+        /// After.
+        new: Option<Line>,
+    },
+    /// So many lines are the same and not shown.
+    Skipped(usize),
+}
+
+/// How two texts differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Changes with some lines around each; empty when there are none.
+    pub rows: Vec<Row>,
+    /// Lines that are only after.
+    pub added: usize,
+    /// Lines that are only before.
+    pub removed: usize,
+    /// The texts were too different to be compared finely in the time there is.
+    pub is_coarse: bool,
+    /// There are more than [`MAX_ROWS`] rows.
+    pub is_cut: bool,
+    /// The lines are the same, and only their ends differ.
+    pub only_ends: bool,
+}
+
+/// Compares two texts. Takes less than a second, whatever they are.
+#[must_use]
+pub fn compare(old: &str, new: &str) -> Diff {
+    compare_within(LINES_LIMIT, WORDS_LIMIT, old, new)
+}
+
+fn compare_within(for_lines: Duration, for_words: Duration, old: &str, new: &str) -> Diff {
+    let (old_lines, new_lines) = (lines(old), lines(new));
+    let begun = Instant::now();
+    // Not `capture_diff_slices_deadline`: it tidies up without a limit, by the square of what differs.
+    let mut hook = Replace::new(Capture::new());
+    let until = Some(begun + for_lines);
+    if diff_slices_deadline(Algorithm::Myers, &mut hook, &old_lines, &new_lines, until).is_err() {
+        // Its errors are the hook's, and this one has none.
+        return Diff { is_coarse: true, ..Diff::default() };
+    }
+    let ops = hook.into_inner().into_ops();
+    let mut diff = Diff { is_coarse: begun.elapsed() >= for_lines, ..Diff::default() };
+    let words_until = Instant::now() + for_words;
+    let mut maker = Maker { old: &old_lines, new: &new_lines, words_until, diff: &mut diff };
+    for (n, op) in ops.iter().enumerate() {
+        maker.take(*op, n == 0, n + 1 == ops.len());
+        if maker.diff.rows.len() > MAX_ROWS {
+            maker.diff.rows.truncate(MAX_ROWS);
+            maker.diff.is_cut = true;
+        }
+    }
+    if diff.added + diff.removed == 0 {
+        diff.rows.clear();
+        diff.only_ends = old != new;
+    }
+    mark_moved(&mut diff.rows);
+    diff
+}
+
+/// Lines without their ends. A text's last line end begins no line.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+struct Maker<'a> {
+    old: &'a [&'a str],
+    new: &'a [&'a str],
+    words_until: Instant,
+    diff: &'a mut Diff,
+}
+
+impl Maker<'_> {
+    fn take(&mut self, op: DiffOp, is_first: bool, is_last: bool) {
+        let (old, new) = (op.old_range(), op.new_range());
+        if let DiffOp::Equal { old_index, new_index, len } = op {
+            let before = if is_first { 0 } else { CONTEXT.min(len) };
+            let after = if is_last { 0 } else { CONTEXT.min(len) };
+            let skipped = len.saturating_sub(before + after);
+            // To say that one line is not shown takes as much room as to show it.
+            let (before, skipped) =
+                if skipped <= 1 { (len - after.min(len), 0) } else { (before, skipped) };
+            for n in 0..before {
+                self.same(old_index + n, new_index + n);
+            }
+            if skipped > 0 {
+                self.diff.rows.push(Row::Skipped(skipped));
+            }
+            for n in len - after.min(len - before)..len {
+                self.same(old_index + n, new_index + n);
+            }
+            return;
+        }
+        self.diff.removed += old.len();
+        self.diff.added += new.len();
+        let mut pairs = (old.clone(), new.clone());
+        while self.diff.rows.len() <= MAX_ROWS {
+            match (pairs.0.next(), pairs.1.next()) {
+                (None, None) => return,
+                (Some(old), Some(new)) => self.pair(old, new),
+                (old, new) => {
+                    let old = old.map(|n| whole(self.old[n], n));
+                    let new = new.map(|n| whole(self.new[n], n));
+                    self.diff.rows.push(Row::Changed { old, new });
+                }
+            }
+        }
+    }
+
+    fn same(&mut self, old: usize, new: usize) {
+        if self.diff.rows.len() <= MAX_ROWS {
+            let text = self.old[old].to_owned();
+            self.diff.rows.push(Row::Same { old: old + 1, new: new + 1, text });
+        }
+    }
+
+    /// Two lines in each other's place.
+    fn pair(&mut self, old: usize, new: usize) {
+        let (before, after) = (self.old[old], self.new[new]);
+        let long = before.len() + after.len() > MAX_WORDS_BYTES;
+        let parts = if long { None } else { words(before, after, self.words_until) };
+        let (old, new) = match parts {
+            Some((old_parts, new_parts)) => (
+                Line { number: old + 1, parts: old_parts, moved: None },
+                Line { number: new + 1, parts: new_parts, moved: None },
+            ),
+            None => (whole(before, old), whole(after, new)),
+        };
+        self.diff.rows.push(Row::Changed { old: Some(old), new: Some(new) });
+    }
+}
+
+/// A line all of which is new or gone.
+fn whole(text: &str, n: usize) -> Line {
+    let parts = vec![Part { text: text.to_owned(), changed: false }];
+    Line { number: n + 1, parts, moved: None }
+}
+
+/// Both lines in parts; `None` when they have little in common or there is no time.
+fn words(old: &str, new: &str, until: Instant) -> Option<(Vec<Part>, Vec<Part>)> {
+    if Instant::now() >= until {
+        return None;
+    }
+    let diff = TextDiff::configure().deadline(until).diff_words(old, new);
+    if diff.ratio() < ALIKE {
+        return None;
+    }
+    let (mut old_parts, mut new_parts) = (Vec::new(), Vec::new());
+    for change in diff.iter_all_changes() {
+        let text = change.value();
+        match change.tag() {
+            ChangeTag::Equal => {
+                push(&mut old_parts, text, false);
+                push(&mut new_parts, text, false);
+            }
+            ChangeTag::Delete => push(&mut old_parts, text, true),
+            ChangeTag::Insert => push(&mut new_parts, text, true),
+        }
+    }
+    Some((old_parts, new_parts))
+}
+
+fn push(parts: &mut Vec<Part>, text: &str, changed: bool) {
+    match parts.last_mut() {
+        Some(last) if last.changed == changed => last.text.push_str(text),
+        _ => parts.push(Part { text: text.to_owned(), changed }),
+    }
+}
+
+/// Marks lines that are gone in one place and new in another: each with one only.
+fn mark_moved(rows: &mut [Row]) {
+    let mut gone: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        if let Row::Changed { old: Some(line), new } = row
+            && let Some(text) = movable(line)
+            // Only indented anew.
+            && new.as_ref().and_then(movable).as_ref() != Some(&text)
+        {
+            gone.entry(text).or_default().push((at, line.number));
+        }
+    }
+    let mut found = Vec::new();
+    for row in rows.iter_mut() {
+        if let Row::Changed { new: Some(line), .. } = row
+            && let Some(from) = movable(line).and_then(|text| gone.get_mut(&text))
+            && let Some((at, number)) = (!from.is_empty()).then(|| from.remove(0))
+        {
+            line.moved = Some(number);
+            found.push((at, line.number));
+        }
+    }
+    for (at, number) in found {
+        if let Row::Changed { old: Some(line), .. } = &mut rows[at] {
+            line.moved = Some(number);
+        }
+    }
+}
+
+fn movable(line: &Line) -> Option<String> {
+    let text: String = line.parts.iter().map(|part| part.text.as_str()).collect();
+    let text = text.trim();
+    (text.len() >= MOVED_BYTES).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows in the notation of `diff`, with changed words in brackets.
+    fn drawn(old: &str, new: &str) -> Vec<String> {
+        let line = |line: &Line, sign: char| {
+            let text: String = line
+                .parts
+                .iter()
+                .map(
+                    |part| {
+                        if part.changed { format!("[{}]", part.text) } else { part.text.clone() }
+                    },
+                )
+                .collect();
+            let moved = line.moved.map(|n| format!(" ({n})")).unwrap_or_default();
+            format!("{sign}{} {text}{moved}", line.number)
+        };
+        let rows = compare(old, new).rows;
+        let drawn = rows.iter().flat_map(|row| match row {
+            Row::Same { old, new, text } => vec![format!(" {old},{new} {text}")],
+            Row::Changed { old, new } => {
+                let old = old.iter().map(|old| line(old, '-'));
+                old.chain(new.iter().map(|new| line(new, '+'))).collect()
+            }
+            Row::Skipped(count) => vec![format!("@{count}")],
+        });
+        drawn.collect()
+    }
+
+    #[test]
+    fn changed_words_are_told_within_lines_that_are_alike() {
+        let rows = drawn("one two three four\n", "one 2 three four\n");
+        assert_eq!(rows, ["-1 one [two] three four", "+1 one [2] three four"]);
+        let rows = drawn("completely different\n", "nothing of it stays\n");
+        assert_eq!(rows, ["-1 completely different", "+1 nothing of it stays"]);
+    }
+
+    #[test]
+    fn what_is_the_same_is_shown_around_a_change_only() {
+        let old: String = (1..=20).map(|n| format!("{n}\n")).collect();
+        let rows = drawn(&old, &old.replace("10\n", ""));
+        let expected = [
+            "@6",
+            " 7,7 7",
+            " 8,8 8",
+            " 9,9 9",
+            "-10 10",
+            " 11,10 11",
+            " 12,11 12",
+            " 13,12 13",
+            "@7",
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(drawn(&old, &old), Vec::<String>::new());
+        // One line in between takes no more room than to say so.
+        let rows = drawn("a\n1\n2\n3\n4\n5\n6\n7\nb\n", "A\n1\n2\n3\n4\n5\n6\n7\nB\n");
+        assert!(rows.iter().all(|row| !row.starts_with('@')), "{rows:?}");
+    }
+
+    #[test]
+    fn a_line_that_was_moved_is_found_again() {
+        let long = "a line that is long enough to be known";
+        let rows = drawn(&format!("{long}\na\nb\nc\n"), &format!("a\nb\nc\n{long}\n"));
+        assert_eq!(rows[0], format!("-1 {long} (4)"));
+        assert_eq!(rows[4], format!("+4 {long} (1)"));
+    }
+
+    #[test]
+    fn a_line_that_is_indented_anew_was_not_moved() {
+        let rows = drawn("  a line that is long enough\n", "a line that is long enough\n");
+        assert!(rows.iter().all(|row| !row.contains("(1)")), "{rows:?}");
+    }
+
+    #[test]
+    fn only_the_ends_of_lines_may_differ() {
+        let ends = |old, new| (compare(old, new).only_ends, drawn(old, new).len());
+        assert_eq!(ends("a\nb\n", "a\r\nb\n"), (true, 0));
+        assert_eq!(ends("a\nb\n", "a\nb"), (true, 0));
+        assert_eq!(ends("a\nb\n", "a\nb\n"), (false, 0));
+    }
+
+    #[test]
+    fn texts_begin_and_end_empty_or_without_a_line_end() {
+        assert_eq!(drawn("", "a"), ["+1 a"]);
+        assert_eq!(drawn("a\nb", ""), ["-1 a", "-2 b"]);
+        assert_eq!(drawn("a", "a\n"), Vec::<String>::new());
+        assert_eq!(drawn("", ""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn large_texts_with_nothing_in_common_take_a_bounded_time() {
+        // Many short lines in another order are the worst case.
+        let text = |step: u64| -> String {
+            (0..150_000_u64).map(|n| format!("{}\n", n * step % 7_919)).collect()
+        };
+        let begun = Instant::now();
+        let diff = compare(&text(17), &text(4_001));
+        println!("{:?}, coarse: {}", begun.elapsed(), diff.is_coarse);
+        assert!(diff.is_cut && diff.rows.len() == MAX_ROWS);
+        assert!(begun.elapsed() < Duration::from_secs(20), "without a limit it takes minutes");
+    }
+
+    #[test]
+    fn without_time_a_comparison_is_coarse_and_says_so() {
+        let diff = compare_within(Duration::ZERO, Duration::ZERO, "a b c\nd\n", "a b C\nd\ne\n");
+        assert!(diff.is_coarse);
+        let mut now = Vec::new();
+        for row in &diff.rows {
+            match row {
+                Row::Same { text, .. } => now.push(text.clone()),
+                Row::Changed { new: Some(line), .. } => {
+                    assert!(line.parts.iter().all(|part| !part.changed));
+                    now.push(line.parts.iter().map(|part| part.text.as_str()).collect());
+                }
+                Row::Changed { .. } | Row::Skipped(_) => {}
+            }
+        }
+        assert_eq!(now, ["a b C", "d", "e"], "and is right all the same");
+    }
+}
