@@ -16,7 +16,7 @@
 //!
 //! **Topics** `view:<page>` rendered changes · `doc:<page>` Yjs updates and
 //! hashes of the text · `here:<page>` presence · `site` pages created, deleted
-//! and restored. Rights are checked when a topic is opened and again for each
+//! and restored · `recent` what is being written anywhere. Rights are checked when a topic is opened and again for each
 //! batch that is delivered.
 //!
 //! **Reading** `GET /_live/events?mode=&cursor=&topics=&client=&nonce=[&wait=][&pad=1][&shadow=1]`.
@@ -60,7 +60,8 @@
 //! rev,last,start,end,total,blocks,title}` (replace blocks `start..end`; one for each run that
 //! differs between the revisions `was` and `rev`; a client for which `was` or `total` does not
 //! add up fetches `/view`), `view deleted|restored`,
-//! `here joined|changed|left`, `site created|deleted|restored`.
+//! `here joined|changed|left`, `site created|deleted|restored`, `recent writing|revised
+//! {page,path}` (a page has edits that are in no revision yet; a revision was closed or named).
 //!
 //! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
 //! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
@@ -72,6 +73,7 @@ pub mod cursor;
 pub mod document;
 mod error;
 pub mod gate;
+pub mod history;
 pub mod hub;
 pub mod labs;
 pub mod pages;
@@ -175,6 +177,7 @@ struct Inner {
     rooms: rooms::Rooms,
     repeats: repeats::Repeats,
     labs: labs::Labs,
+    closing: history::Closing,
 }
 
 impl Live {
@@ -196,6 +199,7 @@ impl Live {
             rooms: rooms::Rooms::default(),
             repeats: repeats::Repeats::default(),
             labs: labs::Labs::below(settings.labs.clone()),
+            closing: history::Closing::new(),
         });
         let live = Self { inner };
         live.start_sweeping();

@@ -6,14 +6,17 @@ mod api;
 mod body;
 mod connection;
 mod edit;
+mod feed;
 mod files;
 mod health;
+mod history;
 mod lab;
 mod live;
 mod manage;
 mod name;
 mod raw;
 mod read;
+mod recent;
 mod reply;
 mod target;
 
@@ -28,13 +31,16 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 11] = [
+    let stages: [fn() -> AdHoc; 14] = [
         health::stage,
         files::stage,
         read::stage,
         edit::stage,
         manage::stage,
         raw::stage,
+        history::stage,
+        recent::stage,
+        feed::stage,
         name::stage,
         connection::stage,
         api::stage,

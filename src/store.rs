@@ -23,6 +23,7 @@ mod disk;
 mod error;
 mod journal;
 mod kv;
+mod list;
 mod migrate;
 mod pages;
 mod queue;
@@ -312,29 +313,6 @@ impl Store {
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let shared = &self.inner.shared;
         shared.seen(shared.kv()?.get(table.space(), key))
-    }
-
-    /// Records whose key starts with `prefix` and is after `after`, at most `limit`, in key order.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub fn list(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Pair>, StoreError> {
-        let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
-        }
-        let shared = &self.inner.shared;
-        let read = shared.kv()?.each(table.space(), prefix, after, |key, value| {
-            found.push((key, value));
-            Ok(found.len() < limit)
-        });
-        shared.seen(read).map(|()| found)
     }
 
     /// Updates of a page after a revision, oldest first, as many as fit `limit_bytes` (at least one).

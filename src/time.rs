@@ -39,12 +39,16 @@ pub fn ago(ms: u64, now_ms: u64) -> String {
         1..60 => words(minutes, "minute"),
         60..1440 => words(minutes / 60, "hour"),
         1440..10_080 => words(minutes / 1440, "day"),
-        _ => {
-            let (year, month, day) = date(ms / 86_400_000);
-            let name = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
-            format!("{day} {name} {year}")
-        }
+        _ => day(ms),
     }
+}
+
+/// The day of a time in UTC: “14 November 2023”.
+#[must_use]
+pub fn day(ms: u64) -> String {
+    let (year, month, day) = date(ms / 86_400_000);
+    let name = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
+    format!("{day} {name} {year}")
 }
 
 const MONTHS: [&str; 12] = [

@@ -1,5 +1,6 @@
 //! What templates are given: one struct per template, and what all of them share.
 
+mod history;
 mod pages;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use rocket::response::{self, Responder, Response};
 use rocket_dyn_templates::Template;
 use serde::Serialize;
 
+pub use self::history::{DiffView, HistoryView, Range, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
 use crate::assets::Assets;
 use crate::config::Config;
@@ -389,6 +391,9 @@ views! {
     MissingView = "missing.html.j2", |v| v.path.as_str();
     DeletedView = "deleted.html.j2", |v| v.page.path.as_str();
     PagesView = "pages.html.j2", |_v| "All pages";
+    RecentView = "recent.html.j2", |_v| "Recent changes";
+    HistoryView = "history.html.j2", |v| format!("History of {}", v.page.title);
+    DiffView = "diff.html.j2", |v| format!("Changes of {}", v.page.title);
     NewView = "new.html.j2", |_v| "New page";
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";

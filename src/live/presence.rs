@@ -216,6 +216,13 @@ impl Presence {
         seats.filter(|seat| !seat.gone).count()
     }
 
+    /// How many have the page's editor open, shown or not.
+    pub fn writers(&self, page: PageId) -> usize {
+        let inner = self.lock();
+        let seats = inner.pages.get(&page).into_iter().flat_map(BTreeMap::values);
+        seats.filter(|seat| !seat.gone && seat.mode == Mode::Writing).count()
+    }
+
     /// Ends leases that ran out and tells what was held back. Called every quarter second.
     pub fn sweep(&self) {
         let now = Instant::now();

@@ -11,7 +11,7 @@ mod clients;
 mod load;
 mod render;
 
-pub(super) use load::replay;
+pub(super) use load::{replay, sizes};
 pub use render::SentBlock;
 
 use std::collections::{HashMap, VecDeque};
@@ -152,6 +152,13 @@ impl Room {
         Ok((state.revision, text))
     }
 
+    /// What a login was last called on this page, and its colour.
+    pub fn author(&self, login: &str) -> (String, u8) {
+        let clients = self.clients();
+        let known = clients.name(login).map(|(name, colour)| (name.to_owned(), colour));
+        known.unwrap_or_else(|| ("Somebody".to_owned(), 0))
+    }
+
     /// The document's difference to a state vector, and the position after which updates follow.
     pub fn diff(
         &self,
@@ -202,14 +209,19 @@ impl Room {
     pub fn is_idle(room: &Arc<Self>) -> bool {
         /// The map's, and one for each of the two tasks.
         const OWN_REFERENCES: usize = 3;
-        let topics = [Topic::View(room.id), Topic::Doc(room.id), Topic::Here(room.id)];
         // Fewer when a task has ended by a failure.
         Arc::strong_count(room) <= OWN_REFERENCES
             // In this order: a render begins by setting the one and then clears the other.
             && !room.unrendered.load(Ordering::SeqCst)
             && !room.rendering.load(Ordering::SeqCst)
             && room.busy.load(Ordering::SeqCst) == 0
-            && topics.iter().all(|topic| room.shared.hub.listeners(*topic) == 0)
+            && room.is_deserted()
+    }
+
+    /// Whether nobody listens.
+    pub fn is_deserted(&self) -> bool {
+        let topics = [Topic::View(self.id), Topic::Doc(self.id), Topic::Here(self.id)];
+        topics.iter().all(|topic| self.shared.hub.listeners(*topic) == 0)
     }
 
     /// Ends the room's tasks. Only for a room that is idle or at the end of the process.

@@ -127,6 +127,12 @@ impl Live {
             {
                 log::warn!("no snapshot: {error}");
             }
+            if room.is_deserted()
+                && self.inner.presence.count(room.id) == 0
+                && let Err(error) = self.close_deserted(&room).await
+            {
+                log::warn!("page {}: a revision could not be closed: {error}", room.id);
+            }
         }
         self.rooms().retain(|id, cell| {
             // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
@@ -152,6 +158,27 @@ impl Live {
                 timer.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
                 inner.presence.sweep();
+            }
+        });
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            tokio::time::sleep(super::history::QUIET).await;
+            let Some(inner) = weak.upgrade() else { return };
+            if let Err(error) = (Live { inner }).close_leftovers().await {
+                log::warn!("revisions of an earlier process could not be closed: {error}");
+            }
+        });
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut timer = tokio::time::interval(super::history::LOOK);
+            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                timer.tick().await;
+                let Some(inner) = weak.upgrade() else { return };
+                if !(Live { inner }).close_revisions().await {
+                    // A full disk, say: nothing is lost by waiting.
+                    tokio::time::sleep(super::history::QUIET).await;
+                }
             }
         });
         // Apart, since it waits for snapshots to be written, and leases do not.

@@ -23,15 +23,17 @@ pub enum Topic {
     Here(PageId),
     /// `site`: pages created, deleted and restored.
     Site,
+    /// `recent`: pages that are being written, and revisions that are closed or named.
+    Recent,
 }
 
 impl Topic {
-    /// The page that the topic belongs to; `None` for [`Topic::Site`].
+    /// The page that the topic belongs to; `None` for [`Topic::Site`] and [`Topic::Recent`].
     #[must_use]
     pub fn page(self) -> Option<PageId> {
         match self {
             Self::View(page) | Self::Doc(page) | Self::Here(page) => Some(page),
-            Self::Site => None,
+            Self::Site | Self::Recent => None,
         }
     }
 
@@ -57,8 +59,8 @@ impl Topic {
 /// Why a list of topics is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// Not `view:N`, `doc:N`, `here:N` or `site`.
-    #[error("A topic is site, view:<page>, doc:<page> or here:<page>.")]
+    /// Not `view:N`, `doc:N`, `here:N`, `site` or `recent`.
+    #[error("A topic is site, recent, view:<page>, doc:<page> or here:<page>.")]
     Unknown,
     /// More than [`MAX_TOPICS`].
     #[error("One request listens to at most {MAX_TOPICS} topics.")]
@@ -72,6 +74,7 @@ impl fmt::Display for Topic {
             Self::Doc(page) => write!(f, "doc:{page}"),
             Self::Here(page) => write!(f, "here:{page}"),
             Self::Site => f.write_str("site"),
+            Self::Recent => f.write_str("recent"),
         }
     }
 }
@@ -81,7 +84,11 @@ impl FromStr for Topic {
 
     fn from_str(text: &str) -> Result<Self, TopicError> {
         let Some((kind, page)) = text.split_once(':') else {
-            return if text == "site" { Ok(Self::Site) } else { Err(TopicError::Unknown) };
+            return match text {
+                "site" => Ok(Self::Site),
+                "recent" => Ok(Self::Recent),
+                _ => Err(TopicError::Unknown),
+            };
         };
         if page.is_empty() || !page.bytes().all(|b| b.is_ascii_digit()) {
             return Err(TopicError::Unknown);

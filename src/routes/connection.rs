@@ -33,7 +33,20 @@ pub(super) fn stage() -> AdHoc {
 }
 
 /// The authority by which the browser reached this wiki, as far as that is known.
-struct Authority(Option<String>);
+pub(super) struct Authority(Option<String>);
+
+impl Authority {
+    /// Where this wiki's addresses begin: as configured, else as it was asked.
+    pub fn origin(&self, config: &Config) -> String {
+        if let Some(origin) = &config.public_origin {
+            return origin.clone();
+        }
+        let scheme = if config.is_https() { "https" } else { "http" };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        let host = self.0.as_deref().filter(|host| host.bytes().all(plain));
+        format!("{scheme}://{}", host.unwrap_or("localhost"))
+    }
+}
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Authority {

@@ -147,6 +147,40 @@ impl Kv {
         Ok(())
     }
 
+    /// Pairs whose key starts with `prefix` and is before `before`, the greatest first, until `each`
+    /// says no.
+    pub fn each_back(
+        &self,
+        space: u8,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let start = full_key(space, prefix);
+        let mut pairs = match before {
+            Some(before) => {
+                let stop = full_key(space, before);
+                if stop <= start {
+                    return Ok(());
+                }
+                guard(|| Ok(self.db.range(start.clone()..stop)))?
+            }
+            None => guard(|| Ok(self.db.scan_prefix(&start)))?,
+        };
+        while let Some((key, stored)) = guard(|| pairs.next_back().transpose())? {
+            if !key.starts_with(&start) {
+                break;
+            }
+            let key = key[1..].to_vec();
+            // None: removed while we looked.
+            let Some(value) = self.load(space, &key, &stored)? else { continue };
+            if !each(key, value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Keys that start with `prefix`, in order.
     pub fn keys(&self, space: u8, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut pairs = guard(|| Ok(self.db.scan_prefix(full_key(space, prefix))))?;

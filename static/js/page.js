@@ -51,10 +51,11 @@ function attachReader(times) {
 
 /** @param {ReturnType<typeof createTimes>} times */
 function attachSite(times) {
-  const wanted = document.querySelector(".page-list, .nothing") || location.pathname.startsWith("/wiki/");
+  const { list } = /** @type {HTMLElement | null} */ (document.querySelector("[data-list]"))?.dataset ?? {};
+  const wanted = list ? list === "recent" : document.querySelector(".page-list, .nothing") || location.pathname.startsWith("/wiki/");
   // An old revision is one fixed text; nothing about it is live.
   if (!wanted || document.getElementById("page")) return;
-  const live = createLive({ topics: ["site"], cursor: document.body.dataset.cursor });
+  const live = createLive({ topics: list ? ["recent", "site"] : ["site"], cursor: document.body.dataset.cursor });
   showStatus(live);
   part("the list of pages", () => createSiteWatch(live, () => times.refresh()).start());
   live.start();

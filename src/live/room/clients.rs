@@ -30,12 +30,20 @@ struct ClientRecord {
 #[derive(Default)]
 pub struct Clients {
     owners: HashMap<u64, Arc<str>>,
+    /// What each login was called when it last came to write here.
+    people: HashMap<Arc<str>, Person>,
+}
+
+struct Person {
+    name: String,
+    colour: u8,
+    issued_ms: u64,
 }
 
 impl Clients {
     /// Reads the ids of a page. Blocks.
     pub fn load(store: &Store, page: PageId) -> Result<Self, StoreError> {
-        let mut owners = HashMap::new();
+        let mut clients = Self::default();
         let prefix = page.0.to_be_bytes();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -46,13 +54,29 @@ impl Clients {
                 };
                 let id = key.get(8..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
                 let record: ClientRecord = serde_json::from_slice(value).map_err(|_| damaged())?;
-                owners.insert(u64::from(u32::from_be_bytes(id)), record.login.into());
+                clients.add(u32::from_be_bytes(id), record);
             }
             match records.last() {
                 Some((key, _)) if records.len() == LOAD_STEP => after = Some(key.clone()),
-                _ => return Ok(Self { owners }),
+                _ => return Ok(clients),
             }
         }
+    }
+
+    fn add(&mut self, id: u32, record: ClientRecord) {
+        let ClientRecord { login, name, colour, issued_ms } = record;
+        let known = self.people.get_key_value(login.as_str()).map(|(login, _)| Arc::clone(login));
+        let login = known.unwrap_or_else(|| login.into());
+        self.owners.insert(u64::from(id), Arc::clone(&login));
+        let person = Person { name, colour, issued_ms };
+        if self.people.get(&login).is_none_or(|known| known.issued_ms <= issued_ms) {
+            self.people.insert(login, person);
+        }
+    }
+
+    /// What a login was called here last, with its colour.
+    pub fn name(&self, login: &str) -> Option<(&str, u8)> {
+        self.people.get(login).map(|person| (person.name.as_str(), person.colour))
     }
 
     /// Whether an id was issued to this login.
@@ -83,7 +107,7 @@ impl Room {
             };
             // False: drawn before for this page, however unlikely. Draw again.
             if self.shared.store.change(vec![change]).await? {
-                self.clients().owners.insert(u64::from(id), who.id.as_str().into());
+                self.clients().add(id, record);
                 return Ok(id);
             }
         }

@@ -95,6 +95,53 @@ fn replay_without(
     Ok(Ok(Replayed { document, revision, snapshot, quarantined: BTreeSet::new(), ops }))
 }
 
+/// Bytes of the text at each of some revisions, which ascend. The log is gone through once. Blocks.
+pub(in crate::live) fn sizes(
+    store: &Store,
+    page: PageId,
+    at: &[Revision],
+) -> Result<Vec<u64>, LiveError> {
+    let mut sizes = Vec::with_capacity(at.len());
+    let mut now: Option<Replayed> = None;
+    for at in at {
+        let reached = match now.take() {
+            // Nothing is known to fail after what was replayed, and what fails is looked for anew.
+            Some(mut before) => go_on(store, page, &mut before, *at)?.then_some(before),
+            None => None,
+        };
+        let reached = match reached {
+            Some(reached) => reached,
+            None => replay(store, page, Some(*at))?,
+        };
+        sizes.push(reached.document.as_str().len() as u64);
+        now = Some(reached);
+    }
+    Ok(sizes)
+}
+
+/// Replays further; false when an update failed.
+fn go_on(
+    store: &Store,
+    page: PageId,
+    replayed: &mut Replayed,
+    at: Revision,
+) -> Result<bool, LiveError> {
+    while replayed.revision < at {
+        let entries = store.read_log(page, replayed.revision, STEP_BYTES)?;
+        let begun = replayed.revision;
+        for (position, entry) in entries.into_iter().take_while(|(position, _)| *position <= at) {
+            if replayed.document.apply(&entry.update).is_err() {
+                return Ok(false);
+            }
+            replayed.revision = position;
+        }
+        if replayed.revision == begun {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl Room {
     /// Opens a page and starts its tasks. Blocks; must run inside a tokio runtime.
     pub fn open(shared: &Arc<Shared>, id: PageId) -> Result<Arc<Self>, LiveError> {

@@ -46,9 +46,8 @@ export function createReader(article, live, options) {
     if (!time) return;
     time.dateTime = new Date().toISOString();
     options.refreshTimes();
-    for (const node of time.parentElement?.childNodes ?? []) {
-      if (node.nodeType === 3 && node.nodeValue) node.nodeValue = node.nodeValue.replace(/Revision \d+/, `Revision ${rev}`);
-    }
+    const shown = document.querySelector(".page-foot .page-rev");
+    if (shown) shown.textContent = `Revision ${rev}`;
   }
 
   /** @param {boolean} deleted */

@@ -11,6 +11,8 @@ import { notice } from "../ui/notice.js";
 
 /** Several changes in a row are one look at the server, in ms. */
 const GATHER_MS = 400;
+/** Whoever watches what changes lately looks within this time, so that not everybody does at once, in ms. */
+const SPREAD_MS = 1600;
 /** Pause after the last key in the filter, in ms. */
 const TYPING_MS = 150;
 
@@ -36,6 +38,9 @@ export function createSiteWatch(live, changed) {
   const own = wikiPath(location.pathname);
   /** Counts the looks at the server: only the answer to the last one is shown. */
   let looks = 0;
+  /** A look that was asked for by events is under way: those that come meanwhile are one more look after it. */
+  let looking = false;
+  let again = false;
 
   async function refresh() {
     const sheet = document.querySelector(".sheet");
@@ -60,7 +65,7 @@ export function createSiteWatch(live, changed) {
       changed();
     } catch {
       if (look !== looks) return;
-      notice("The list of pages has changed.", { id: "list", action: { label: "Refresh", run: () => location.reload() } });
+      notice("The list has changed.", { id: "list", action: { label: "Refresh", run: () => location.reload() } });
     }
   }
 
@@ -79,21 +84,27 @@ export function createSiteWatch(live, changed) {
     }, TYPING_MS);
   }
 
-  function soon() {
-    if (timer !== null) return;
-    timer = setTimeout(() => {
+  /** @param {number} [spread] */
+  function soon(spread = 0) {
+    if (looking) again = true;
+    if (timer !== null || looking) return;
+    timer = setTimeout(async () => {
       timer = null;
-      void refresh();
-    }, GATHER_MS);
+      looking = true;
+      await refresh();
+      looking = false;
+      if (again && off.length > 0) soon(spread);
+      again = false;
+    }, GATHER_MS + Math.random() * spread);
   }
 
   /** @param {import("../sync/transports.js").LiveEvent} event */
   function take(event) {
-    if (event.topic !== "site") return;
+    if (event.topic !== "site" && event.topic !== "recent") return;
     if (own !== null) {
       const here = event.data?.path === own && (event.kind === "created" || event.kind === "restored");
       if (here) notice("There is a page here now.", { id: "created", action: { label: "Open it", run: () => location.reload() } });
-    } else soon();
+    } else soon(event.topic === "recent" ? SPREAD_MS : 0);
   }
 
   return {

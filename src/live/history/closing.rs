@@ -1,0 +1,357 @@
+//! Closing revisions: when, by whom, and what is known of those that are open.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, MutexGuard as Taken, Semaphore};
+
+use super::stretch::{self, Stretch};
+use super::{QUIET, RevisionInfo, around, change, info, newest, recent, revision_key};
+use crate::live::labs::Labs;
+use crate::live::room::{Room, sizes};
+use crate::live::topic::{Topic, encode};
+use crate::live::{Author, Live, LiveError, blocking, now_ms};
+use crate::page::{PageId, Revision};
+use crate::store::{Expect, StoreError};
+
+/// So long after the last edit a revision is closed if nobody writes the page any more: whoever
+/// lost the network for a moment comes back sooner.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// With so many updates, or after so long, it is closed while people go on writing.
+const MOST_EDITS: u64 = 10_000;
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// Pages whose revisions are closed at the same time.
+const TURNS: usize = 64;
+
+/// Pause between two pages that an earlier process left open.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+
+/// Closes one revision of a page at a time: each begins where the one before it ends.
+pub(in crate::live) struct Closing {
+    /// When this process began.
+    since_ms: AtomicU64,
+    turns: Vec<Turn<()>>,
+    /// For whoever compares two texts.
+    pub comparing: Semaphore,
+    pages: Mutex<HashMap<PageId, Known>>,
+}
+
+/// What is known of a page.
+#[derive(Clone, Default)]
+struct Known {
+    /// End of its newest closed revision (0: there is none) and bytes of the text there.
+    closed: Option<(Revision, u64)>,
+    /// What was written since, as far as it was looked at.
+    open: Option<Stretch>,
+    /// Since when the others know that it is being written.
+    writing_ms: Option<u64>,
+}
+
+impl Closing {
+    pub fn new() -> Self {
+        Self {
+            since_ms: AtomicU64::new(now_ms()),
+            turns: std::iter::repeat_with(Turn::default).take(TURNS).collect(),
+            comparing: Semaphore::new(1),
+            pages: Mutex::default(),
+        }
+    }
+
+    /// Whether a page may have edits that are in no closed revision.
+    pub fn is_open(&self, id: PageId, head: Revision) -> bool {
+        let closed = self.pages().get(&id).and_then(|known| known.closed);
+        head > Revision(0) && closed.is_none_or(|(end, _)| end < head)
+    }
+
+    async fn turn(&self, id: PageId) -> Taken<'_, ()> {
+        self.turns[id.0 as usize % TURNS].lock().await
+    }
+
+    fn pages(&self) -> MutexGuard<'_, HashMap<PageId, Known>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_closed(&self, id: PageId, end: Revision, bytes: u64) {
+        let known = Known { closed: Some((end, bytes)), ..Known::default() };
+        self.pages().insert(id, known);
+    }
+
+    fn since_ms(&self) -> u64 {
+        self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// As if the process had run for long.
+    #[cfg(test)]
+    pub fn begin_long_ago(&self) {
+        self.since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Everybody comes back after a start, and what an earlier process left can wait.
+    fn is_rush(&self) -> bool {
+        now_ms() < self.since_ms() + QUIET.as_millis() as u64
+    }
+}
+
+/// Whether a revision is closed: time since its last edit and since its first, people who write the
+/// page, and how many edits it has.
+fn is_due(age: Duration, length: Duration, writers: usize, edits: u64) -> bool {
+    let has_left = writers == 0 && age >= LEFT;
+    edits >= MOST_EDITS || length >= LONGEST || age >= QUIET || has_left
+}
+
+impl Live {
+    /// Closes what is due on open pages; false when something could not be.
+    pub(in crate::live) async fn close_revisions(&self) -> bool {
+        let mut all = true;
+        for room in self.open_rooms() {
+            let look = self.pages().look(room.id, |page| (page.head, page.updated_ms));
+            let Some((head, updated)) = look else { continue };
+            let closing = &self.inner.closing;
+            let is_left = updated < closing.since_ms() && closing.is_rush();
+            if Labs::is_lab(room.id) || room.is_over() || is_left || !closing.is_open(room.id, head)
+            {
+                continue;
+            }
+            let age = Duration::from_millis(now_ms().saturating_sub(updated));
+            if let Err(error) = self.close_if_due(&room, head, age).await {
+                // The log has it, and a later look tries again.
+                log::warn!("page {}: a revision could not be closed: {error}", room.id);
+                all = false;
+            }
+        }
+        all
+    }
+
+    async fn close_if_due(
+        &self,
+        room: &Arc<Room>,
+        head: Revision,
+        age: Duration,
+    ) -> Result<(), LiveError> {
+        let _turn = self.inner.closing.turn(room.id).await;
+        let (closed, _) = self.closed_end(room).await?;
+        if closed >= head {
+            return Ok(());
+        }
+        let now = now_ms();
+        let (since, is_news) = {
+            let mut pages = self.inner.closing.pages();
+            let known = pages.entry(room.id).or_default();
+            let is_news = known.writing_ms.is_none();
+            (*known.writing_ms.get_or_insert(now), is_news)
+        };
+        let writers = self.inner.presence.writers(room.id);
+        let length = Duration::from_millis(now.saturating_sub(since));
+        if is_due(age, length, writers, head.0 - closed.0) {
+            return self.close_until(room, head).await;
+        }
+        if is_news {
+            self.tell("writing", room.id);
+        }
+        Ok(())
+    }
+
+    /// Closes the revision of a page that is about to leave memory: nobody is there any more.
+    pub(in crate::live) async fn close_deserted(&self, room: &Arc<Room>) -> Result<(), LiveError> {
+        let Some(head) = self.pages().look(room.id, |page| page.head) else { return Ok(()) };
+        let closing = &self.inner.closing;
+        if Labs::is_lab(room.id) || closing.is_rush() || !closing.is_open(room.id, head) {
+            return Ok(());
+        }
+        let _turn = closing.turn(room.id).await;
+        self.close_until(room, head).await
+    }
+
+    /// Closes what an earlier process, or a version without revisions, left open. For a task of its
+    /// own, once everybody has come back.
+    pub(in crate::live) async fn close_leftovers(&self) -> Result<(), LiveError> {
+        for page in self.pages().list() {
+            if self.hub().is_draining() {
+                return Ok(());
+            }
+            let (store, id) = (self.inner.shared.store.clone(), page.id);
+            let newest = blocking(move || Ok(newest(&store, id)?)).await?;
+            let end = newest.map_or(Revision(0), |newest| newest.last);
+            if end < page.head && page.updated_ms < self.inner.closing.since_ms() {
+                let room = self.room(id).await?;
+                let _turn = self.inner.closing.turn(id).await;
+                self.close_until(&room, page.head).await?;
+            }
+            tokio::time::sleep(LEFTOVER_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Gives a revision a name, or takes it away (`None`). It becomes the end of a closed revision,
+    /// wherever in the page's life it is.
+    ///
+    /// # Errors
+    /// [`LiveError::UnknownRevision`] for one that the page never had, [`LiveError::NoPage`],
+    /// [`LiveError::Deleted`] and store errors.
+    pub async fn name_revision(
+        &self,
+        id: PageId,
+        at: Revision,
+        name: Option<String>,
+        who: &Author,
+    ) -> Result<(), LiveError> {
+        self.writable(id)?;
+        let room = self.room(id).await?;
+        if Labs::is_lab(id) || at == Revision(0) || at > room.text()?.0 {
+            return Err(LiveError::UnknownRevision);
+        }
+        let _turn = self.inner.closing.turn(id).await;
+        self.close_until(&room, at).await?;
+        let of_room = Arc::clone(&room);
+        let named_by = name.as_ref().map(|_| who.id.clone());
+        let changes = blocking(move || {
+            let (room, store) = (&of_room, of_room.store());
+            let (key, value, found) = around(store, id, at)?;
+            let named = RevisionInfo { name, named_by, ..found.clone() };
+            if found.last == at {
+                return Ok(vec![change(id, &named, Expect::Exactly(value))?]);
+            }
+            // In the middle of one: that becomes two.
+            let cut = stretch::read(store, id, found.before(), at, Duration::MAX)?;
+            let rest = stretch::read(store, id, at, found.last, Duration::MAX)?;
+            let (Some(cut), Some(rest)) = (cut.first(), rest.first()) else {
+                return Err(StoreError::Damaged(format!("the log of page {id} has no {at}")).into());
+            };
+            let bytes = sizes(store, id, &[at])?[0];
+            let first = RevisionInfo {
+                name: named.name,
+                named_by: named.named_by,
+                ..info(room, cut, (found.was, bytes))
+            };
+            let last = RevisionInfo {
+                name: found.name.clone(),
+                named_by: found.named_by.clone(),
+                ..info(room, rest, (bytes, found.bytes))
+            };
+            debug_assert_eq!(key, revision_key(id, last.last), "it keeps its end");
+            Ok(vec![
+                change(id, &first, Expect::Absent)?,
+                recent::entry(id, &first),
+                change(id, &last, Expect::Exactly(value))?,
+            ])
+        })
+        .await?;
+        if !room.store().change(changes).await? {
+            return Err(other_writer(id));
+        }
+        self.tell("revised", id);
+        Ok(())
+    }
+
+    /// Where the newest closed revision of a page ends (0 when there is none), and how large the
+    /// text is there.
+    async fn closed_end(&self, room: &Room) -> Result<(Revision, u64), LiveError> {
+        let known = self.inner.closing.pages().get(&room.id).and_then(|known| known.closed);
+        if let Some(closed) = known {
+            return Ok(closed);
+        }
+        let (store, id) = (room.store().clone(), room.id);
+        let newest = blocking(move || Ok(newest(&store, id)?)).await?;
+        let closed = newest.map_or((Revision(0), 0), |newest| (newest.last, newest.bytes));
+        self.inner.closing.pages().entry(id).or_default().closed = Some(closed);
+        Ok(closed)
+    }
+
+    /// Closes all between the newest closed revision and `until`. With the page's turn taken.
+    async fn close_until(&self, room: &Arc<Room>, until: Revision) -> Result<(), LiveError> {
+        let (closed, was) = self.closed_end(room).await?;
+        if closed >= until {
+            return Ok(());
+        }
+        let (id, of_room) = (room.id, Arc::clone(room));
+        let revisions = blocking(move || {
+            let (room, store) = (&of_room, of_room.store());
+            let stretches = stretch::read(store, id, closed, until, QUIET)?;
+            let ends: Vec<_> = stretches.iter().map(|stretch| stretch.last).collect();
+            let (head, text) = room.text()?;
+            let sizes = match ends[..] {
+                // What is open is here already.
+                [end] if end == head => vec![text.len() as u64],
+                _ => sizes(store, id, &ends)?,
+            };
+            let mut was = was;
+            let mut revisions = Vec::new();
+            for (stretch, bytes) in stretches.iter().zip(sizes) {
+                revisions.push(info(room, stretch, (was, bytes)));
+                was = bytes;
+            }
+            Ok(revisions)
+        })
+        .await?;
+        // Each on its own, so that no number of them is too much for one call.
+        for revision in revisions {
+            let changes =
+                vec![change(id, &revision, Expect::Absent)?, recent::entry(id, &revision)];
+            if !room.store().change(changes).await? {
+                return Err(other_writer(id));
+            }
+            self.inner.closing.note_closed(id, revision.last, revision.bytes);
+        }
+        self.tell("revised", id);
+        Ok(())
+    }
+
+    /// What was written since the newest closed revision. Of a log only what is new since the last
+    /// call is read. Blocks.
+    pub(super) fn open_revision(&self, room: &Room) -> Result<Option<RevisionInfo>, LiveError> {
+        let id = room.id;
+        let (head, text) = room.text()?;
+        let known = self.inner.closing.pages().get(&id).cloned().unwrap_or_default();
+        let (closed, was) = match known.closed {
+            Some(closed) => closed,
+            None => newest(room.store(), id)?.map_or((Revision(0), 0), |n| (n.last, n.bytes)),
+        };
+        let mut open = known.open.filter(|open| open.first == closed.next());
+        let read = open.as_ref().map_or(closed, |open| open.last);
+        for more in stretch::read(room.store(), id, read, head, Duration::MAX)? {
+            match &mut open {
+                Some(open) => open.join(more),
+                None => open = Some(more),
+            }
+        }
+        if let Some(known) = self.inner.closing.pages().get_mut(&id)
+            && known.closed == Some((closed, was))
+        {
+            known.open.clone_from(&open);
+        }
+        Ok(open.map(|open| info(room, &open, (was, text.len() as u64))))
+    }
+
+    /// Tells those who watch the list of what changed lately.
+    fn tell(&self, kind: &'static str, id: PageId) {
+        let Some(path) = self.pages().look(id, |page| page.path.clone()) else { return };
+        let data = serde_json::json!({ "page": id, "path": path });
+        self.hub().publish(Topic::Recent, encode(Topic::Recent, kind, &data));
+    }
+}
+
+/// Whoever writes records of revisions has the page's turn, so this means that they differ from
+/// what this process knows.
+fn other_writer(id: PageId) -> LiveError {
+    StoreError::Damaged(format!("the revisions of page {id} differ from what was written")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_ends_after_a_quiet_minute_when_nobody_writes_or_when_it_is_long() {
+        let due = |age, length, writers, edits| {
+            is_due(Duration::from_secs(age), Duration::from_secs(length), writers, edits)
+        };
+        assert!(!due(4, 4, 0, 1) && due(5, 5, 0, 1));
+        assert!(!due(59, 59, 1, 1) && due(60, 60, 1, 1));
+        assert!(!due(0, 1, 9, 9_999) && due(0, 1, 9, 10_000));
+        assert!(!due(0, 1_799, 9, 1) && due(0, 1_800, 9, 1));
+    }
+}

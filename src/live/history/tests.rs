@@ -1,0 +1,232 @@
+use super::*;
+use crate::live::LiveSettings;
+use crate::page::PagePath;
+use crate::store::{LogEntry, Options};
+
+struct Bench {
+    live: Live,
+    store: Store,
+    id: PageId,
+    _dir: tempfile::TempDir,
+}
+
+fn author(id: &str) -> Author {
+    Author { id: id.into(), name: id.to_uppercase(), colour: 3 }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = dir.path().to_owned();
+        let store = tokio::task::spawn_blocking(move || {
+            Store::open(&at, Options { free_floor_bytes: 0, ..Options::default() })
+        });
+        let store = store.await.expect("joins").expect("opens");
+        let live = Live::open(store.clone(), &LiveSettings::default()).expect("opens");
+        let path: PagePath = "Home".parse().expect("a path");
+        let (page, _) = live.create(&path, &author("ann")).await.expect("made");
+        Self { live, store, id: page.id, _dir: dir }
+    }
+
+    /// Replaces the whole text; the revision that has it.
+    async fn write(&self, who: &str, text: &str) -> Revision {
+        let (now, _) = self.live.room(self.id).await.expect("opens").text().expect("a text");
+        let merged = self.live.merge_text(self.id, now, text.into(), &author(who)).await;
+        merged.expect("merged").revision
+    }
+
+    async fn close(&self) {
+        let room = self.live.room(self.id).await.expect("opens");
+        self.live.inner.closing.begin_long_ago();
+        self.live.close_deserted(&room).await.expect("closed");
+    }
+
+    async fn history(&self, query: HistoryQuery) -> History {
+        let query = HistoryQuery { limit: query.limit.max(1), open: true, ..query };
+        self.live.history(self.id, &query).await.expect("a history")
+    }
+}
+
+/// First and last revision, sizes, and names of authors with their edits.
+type Short = (u64, u64, u64, u64, Vec<(String, u64)>);
+
+fn short(info: &RevisionInfo) -> Short {
+    let authors = info.authors.iter().map(|a| (a.name.clone(), a.edits)).collect();
+    (info.first.0, info.last.0, info.was, info.bytes, authors)
+}
+
+#[tokio::test]
+async fn edits_are_open_until_they_are_closed_and_each_revision_goes_on_where_the_last_ended() {
+    let bench = Bench::new().await;
+    let all = HistoryQuery { limit: 10, ..HistoryQuery::default() };
+    assert_eq!(bench.history(all.clone()).await, History::default());
+    bench.write("ann", "one\n").await;
+    bench.write("bob", "one\ntwo\n").await;
+    bench.write("bob", "one\ntwo\nthree\n").await;
+    let open = bench.history(all.clone()).await;
+    let first: Short = (1, 3, 0, 14, vec![("BOB".into(), 2), ("ANN".into(), 1)]);
+    assert_eq!((open.open.as_ref().map(short), open.closed.len()), (Some(first.clone()), 0));
+    bench.close().await;
+    bench.write("ann", "one\n").await;
+    let history = bench.history(all.clone()).await;
+    let second = (4, 4, 14, 4, vec![("ANN".into(), 1)]);
+    assert_eq!(history.open.as_ref().map(short), Some(second.clone()));
+    assert_eq!(short(&history.closed[0]), first);
+    assert_eq!(history.closed.len(), 1);
+    bench.close().await;
+    bench.close().await;
+    let history = bench.history(all).await;
+    assert_eq!(history.open, None);
+    assert_eq!(history.closed.iter().map(short).collect::<Vec<_>>(), [second, first]);
+}
+
+#[tokio::test]
+async fn a_pause_of_a_minute_that_nobody_was_there_to_see_ends_a_revision_all_the_same() {
+    let bench = Bench::new().await;
+    bench.write("ann", "one\n").await;
+    // As after a crash: the log has edits of another day, which no record has.
+    let update = {
+        let room = bench.live.room(bench.id).await.expect("opens");
+        room.diff(None).expect("a state").2
+    };
+    let entry = |at_ms: u64, op: &str| LogEntry {
+        at_ms,
+        author: "bob".into(),
+        op: op.into(),
+        update: update.clone(),
+    };
+    let store = bench.store.clone();
+    let id = PageId(bench.id.0 + 1);
+    let minute = 60_000;
+    let entries = vec![
+        entry(minute, "a"),
+        entry(2 * minute - 1, "b"),
+        entry(3 * minute, "c"),
+        entry(2 * minute, "d"),
+    ];
+    store.append(id, entries).await.expect("kept");
+    let found = tokio::task::spawn_blocking(move || {
+        stretch::read(&store, id, Revision(0), Revision(4), QUIET)
+    });
+    let found = found.await.expect("joins").expect("read");
+    let ends: Vec<_> = found.iter().map(|s| (s.first.0, s.last.0, s.from_ms, s.at_ms)).collect();
+    let expected = [(1, 2, minute, 2 * minute - 1), (3, 4, 3 * minute, 3 * minute)];
+    assert_eq!(ends, expected, "a clock that is set back ends nothing");
+}
+
+#[tokio::test]
+async fn any_revision_can_be_named_and_then_ends_one_of_the_list() {
+    let bench = Bench::new().await;
+    for n in 1..=6 {
+        bench.write("ann", &"line\n".repeat(n)).await;
+    }
+    bench.close().await;
+    bench.write("bob", "end\n").await;
+    let name = |at: u64, name: Option<&str>| {
+        let (live, name) = (bench.live.clone(), name.map(ToOwned::to_owned));
+        let id = bench.id;
+        async move { live.name_revision(id, Revision(at), name, &author("cid")).await }
+    };
+    name(7, Some("open")).await.expect("named");
+    name(4, Some("middle")).await.expect("named");
+    name(6, Some("end")).await.expect("named");
+    name(2, Some("early")).await.expect("named");
+    let all = HistoryQuery { limit: 10, ..HistoryQuery::default() };
+    let history = bench.history(all.clone()).await;
+    let rows: Vec<_> = history
+        .closed
+        .iter()
+        .map(|info| (info.first.0, info.last.0, info.was, info.bytes, info.name.as_deref()))
+        .collect();
+    let expected = [
+        (7, 7, 30, 4, Some("open")),
+        (5, 6, 20, 30, Some("end")),
+        (3, 4, 10, 20, Some("middle")),
+        (1, 2, 0, 10, Some("early")),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(history.closed[0].named_by.as_deref(), Some("cid"));
+    name(4, None).await.expect("unnamed");
+    let named = bench.history(HistoryQuery { named: true, ..all.clone() }).await;
+    let names: Vec<_> = named.closed.iter().filter_map(|info| info.name.as_deref()).collect();
+    assert_eq!(names, ["open", "end", "early"]);
+    for unknown in [0, 8, u64::MAX] {
+        assert!(matches!(name(unknown, Some("x")).await, Err(LiveError::UnknownRevision)));
+    }
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_it_was_cut_and_finds_what_one_person_wrote() {
+    let bench = Bench::new().await;
+    for n in 1..=9_usize {
+        bench.write(if n % 3 == 0 { "bob" } else { "ann" }, &"x\n".repeat(n)).await;
+        bench.close().await;
+    }
+    let (mut before, mut seen) = (None, Vec::new());
+    loop {
+        let query = HistoryQuery { before, limit: 4, ..HistoryQuery::default() };
+        let part = bench.history(query).await;
+        seen.extend(part.closed.iter().map(|info| info.last.0));
+        before = part.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    let all = bench.history(HistoryQuery { limit: 10, ..HistoryQuery::default() }).await;
+    let bob = all.closed[0].authors[0].handle();
+    assert_ne!(bob, all.closed[1].authors[0].handle());
+    let query = HistoryQuery { author: Some(bob), limit: 10, ..HistoryQuery::default() };
+    let of_bob = bench.history(query).await;
+    assert_eq!(of_bob.closed.iter().map(|info| info.last.0).collect::<Vec<_>>(), [9, 6, 3]);
+}
+
+#[tokio::test]
+async fn an_old_text_comes_back_as_a_new_edit() {
+    let bench = Bench::new().await;
+    bench.write("ann", "one\n").await;
+    bench.write("ann", "two\n").await;
+    let back = bench.live.revert_to(bench.id, Revision(1), &author("bob")).await.expect("reverted");
+    assert_eq!(back, Revision(3));
+    let text = |at| {
+        let (live, id) = (bench.live.clone(), bench.id);
+        async move { live.text_at(id, Revision(at)).await.expect("read") }
+    };
+    assert_eq!(text(3).await.as_deref(), Some("one\n"));
+    assert_eq!(text(2).await.as_deref(), Some("two\n"), "nothing is lost");
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_open_is_closed_by_the_next_with_a_revision_for_each_session()
+{
+    let bench = Bench::new().await;
+    for n in 1..=3 {
+        bench.write("ann", &"line\n".repeat(n)).await;
+    }
+    let path: PagePath = "Old".parse().expect("a path");
+    let (old, _) = bench.live.create(&path, &author("ann")).await.expect("made");
+    let entries = bench.store.read_log(bench.id, Revision(0), 1 << 20).expect("read");
+    let entries =
+        (1_u64..).zip(entries).map(|(n, (_, entry))| LogEntry { at_ms: n * 120_000, ..entry });
+    bench.store.append(old.id, entries.collect()).await.expect("kept");
+    // So that the clock has moved on.
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    let next = Live::open(bench.store.clone(), &LiveSettings::default()).expect("opens");
+    for _ in 0..2 {
+        next.close_leftovers().await.expect("closed");
+        let query = HistoryQuery { open: true, limit: 10, ..HistoryQuery::default() };
+        let history = next.history(old.id, &query).await.expect("a history");
+        let ends = |info: &RevisionInfo| (info.first.0, info.last.0, info.was, info.bytes);
+        let found: Vec<_> = history.closed.iter().map(ends).collect();
+        assert_eq!(
+            (found, history.open),
+            (vec![(3, 3, 10, 15), (2, 2, 5, 10), (1, 1, 0, 5)], None)
+        );
+        let home = next.history(bench.id, &query).await.expect("a history");
+        assert_eq!((home.closed.len(), home.open), (1, None));
+    }
+    let recent = next.recent(None, 10, true, |_| true).await.expect("a list");
+    let rows: Vec<_> = recent.closed.iter().map(|row| (row.page.id, row.revision.last.0)).collect();
+    assert_eq!(rows, [(bench.id, 3), (old.id, 3), (old.id, 2), (old.id, 1)]);
+    assert!(recent.open.is_empty() && recent.next.is_none());
+}

@@ -1,0 +1,161 @@
+//! A page's history: its revisions, how two of them differ, and bringing one back.
+
+use rocket::fairing::AdHoc;
+use rocket::{State, get, post, routes};
+
+use super::body::FormBody;
+use super::read::{absent, parse_revision};
+use super::reply::{Redirect, Reply};
+use super::target::{Target, find};
+use crate::address::subscriber;
+use crate::error::{Error, Kind};
+use crate::identity::Guest;
+use crate::live::history::{HistoryQuery, MAX_NAME_CHARS};
+use crate::live::rate::Rate;
+use crate::live::{Author, Live, PageInfo};
+use crate::origin::{ClientAddr, WriteGuard};
+use crate::page::Revision;
+use crate::rights::{Action, may, require};
+use crate::views::{DiffView, HistoryView, Html, PageView, Range, Site, wiki_url};
+
+/// Revisions on one page of the list.
+const ROWS: usize = 50;
+
+pub(super) fn stage() -> AdHoc {
+    AdHoc::on_ignite("History", |rocket| async {
+        rocket.mount("/", routes![show_history, name_revision, show_diff, bring_back])
+    })
+}
+
+/// Whether this can stand for an author, see [`crate::live::history::RevisionAuthor::handle`].
+fn is_handle(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The page that is asked about, or what to answer instead.
+fn wanted(
+    site: &Site,
+    target: &Target,
+    prefix: &str,
+    guest: &Guest,
+    live: &Live,
+) -> Result<Result<PageInfo, Reply>, Error> {
+    let page = live.pages().find(&target.path);
+    if let Some(location) = target.elsewhere(prefix, page.as_ref()) {
+        return Ok(Err(Reply::Redirect(Redirect::canonical(location))));
+    }
+    match page {
+        Some(page) if page.deleted_ms.is_none() => {
+            require(guest, Action::Read, Some(&page))?;
+            Ok(Ok(page))
+        }
+        page => Ok(Err(Reply::Html(absent(site, guest, &target.path, page.as_ref())))),
+    }
+}
+
+#[get("/history/<_..>?<before>&<author>&<named>")]
+async fn show_history(
+    site: Site,
+    target: Target,
+    before: Option<&str>,
+    author: Option<&str>,
+    named: Option<&str>,
+    guest: Guest,
+    live: &State<Live>,
+) -> Result<Reply, Error> {
+    let page = match wanted(&site, &target, "/history/", &guest, live)? {
+        Ok(page) => page,
+        Err(instead) => return Ok(instead),
+    };
+    let query = HistoryQuery {
+        before: before.map(parse_revision).transpose()?,
+        author: author.filter(|author| is_handle(author)).map(ToOwned::to_owned),
+        named: named.is_some_and(|named| named == "1"),
+        open: true,
+        limit: ROWS,
+    };
+    let history = live.history(page.id, &query).await?;
+    let can_write = may(&guest, Action::Write, Some(&page));
+    let view = HistoryView::new(PageView::new(&page, page.head), &history, &query, can_write);
+    Ok(Reply::Html(Html::new(&site, &view)))
+}
+
+#[post("/history/<_..>", data = "<body>")]
+async fn name_revision(
+    _guard: WriteGuard,
+    target: Target,
+    guest: Guest,
+    address: ClientAddr,
+    live: &State<Live>,
+    body: FormBody,
+) -> Result<Redirect, Error> {
+    let page = find(live, &target.path)?;
+    require(&guest, Action::Write, Some(&page))?;
+    let at = parse_revision(body.need("rev")?)?;
+    let name = body.need("name")?.replace(char::is_control, " ");
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.chars().count() > MAX_NAME_CHARS {
+        let sentence = format!("A revision's name has at most {MAX_NAME_CHARS} characters.");
+        return Err(Error::new(Kind::BadInput).saying(sentence));
+    }
+    let name = Some(name).filter(|name| !name.is_empty());
+    // Each is told to everybody who watches the list of changes. Whoever has no cookie is new with
+    // each request, so the address counts.
+    let login = if guest.is_known() { guest.id.clone() } else { subscriber(address.0).to_string() };
+    live.rates()
+        .take(Rate::Changes, &login, 1)
+        .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))?;
+    live.name_revision(page.id, at, name, &Author::from(&guest)).await?;
+    Ok(Redirect::see_other(format!("/history/{}", page.path.to_url())))
+}
+
+#[get("/diff/<_..>?<from>&<to>&<view>")]
+async fn show_diff(
+    site: Site,
+    target: Target,
+    from: Option<&str>,
+    to: Option<&str>,
+    view: Option<&str>,
+    guest: Guest,
+    live: &State<Live>,
+) -> Result<Reply, Error> {
+    let page = match wanted(&site, &target, "/diff/", &guest, live)? {
+        Ok(page) => page,
+        Err(instead) => return Ok(instead),
+    };
+    let head = live.view(page.id).await?.revision;
+    let to = to.map(parse_revision).transpose()?.unwrap_or(head);
+    let from = from.map(parse_revision).transpose()?;
+    let from = from.unwrap_or(Revision(to.0.saturating_sub(1)));
+    if from > to {
+        // What is older stands on the left, whoever made the address.
+        let view = view.filter(|view| *view == "split").map_or("", |_| "&view=split");
+        let address = format!("/diff/{}?from={to}&to={from}{view}", page.path.to_url());
+        return Ok(Reply::Redirect(Redirect::see_other(address)));
+    }
+    let compared = live.compare(page.id, from, to).await?.ok_or(Kind::NoRevision)?;
+    let can_write = may(&guest, Action::Write, Some(&page));
+    let view = DiffView::new(
+        PageView::new(&page, head),
+        Range { from, to, head },
+        compared,
+        view == Some("split"),
+        can_write,
+    );
+    Ok(Reply::Html(Html::new(&site, &view)))
+}
+
+#[post("/revert/<_..>", data = "<body>")]
+async fn bring_back(
+    _guard: WriteGuard,
+    target: Target,
+    guest: Guest,
+    live: &State<Live>,
+    body: FormBody,
+) -> Result<Redirect, Error> {
+    let page = find(live, &target.path)?;
+    require(&guest, Action::Write, Some(&page))?;
+    let at = parse_revision(body.need("rev")?)?;
+    live.revert_to(page.id, at, &Author::from(&guest)).await?;
+    Ok(Redirect::see_other(wiki_url(&page.path)))
+}

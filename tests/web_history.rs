@@ -1,0 +1,188 @@
+//! A page's history: the list, differences, names, bringing back, wrong input.
+
+#[path = "web/support.rs"]
+mod support;
+
+use rocket::http::{Header, Method};
+use support::{Wiki, send};
+
+/// Replaces a page's text through the API.
+async fn write(wiki: &Wiki, path: &str, base: u64, text: &str) -> u64 {
+    let tag = format!("\"{base}\"");
+    let answer = wiki.put(path, &[("If-Match", &tag)], text.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["revision"].as_u64().expect("a number")
+}
+
+#[rocket::async_test]
+async fn a_history_lists_what_was_written_with_ways_to_see_and_to_name_it() {
+    let wiki = Wiki::new().await;
+    wiki.page("team/handbook", "# Hand\n\none two three\n").await;
+    let rev = write(&wiki, "team/handbook", 1, "# Hand\n\none 2 three\n").await;
+    let history = wiki.get("/history/team/handbook").await;
+    assert_eq!(history.status, 200);
+    let diff = format!("/diff/team/handbook?from=0&amp;to={rev}");
+    assert!(history.text().contains(&diff), "{}", history.text());
+    assert!(history.text().contains("still being written"));
+
+    let named = wiki.post("/history/team/handbook", &[("rev", "1"), ("name", " First  draft ")]);
+    let named = named.await;
+    assert_eq!((named.status, named.header("Location")), (303, Some("/history/team/handbook")));
+    let only = wiki.get("/history/team/handbook?named=1").await;
+    assert!(only.text().contains("First draft") && !only.text().contains("still being written"));
+    assert!(only.text().contains("/wiki/team/handbook?rev=1"));
+    let none = wiki.post("/history/team/handbook", &[("rev", "1"), ("name", "")]).await;
+    assert_eq!(none.status, 303);
+    let only = wiki.get("/history/team/handbook?named=1").await;
+    assert!(only.text().contains("No revision of this page has a name yet"));
+    let nobody = wiki.get("/history/team/handbook?author=0123456789ab").await;
+    assert!(nobody.text().contains("somebody who wrote nothing here"));
+}
+
+#[rocket::async_test]
+async fn a_difference_is_shown_in_both_forms_and_escapes_what_it_shows() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "same\n\none two three four <b>\n").await;
+    let rev = write(&wiki, "Home", 1, "same\n\none 2 three four <b>\nnew\n").await;
+    let inline = wiki.get(&format!("/diff/Home?from=1&to={rev}")).await;
+    assert_eq!(inline.status, 200);
+    let text = inline.text();
+    assert!(text.contains("one <del>two</del> three four &lt;b&gt;"), "{text}");
+    assert!(text.contains("one <ins>2</ins> three four &lt;b&gt;"), "{text}");
+    let split = wiki.get(&format!("/diff/Home?from=1&to={rev}&view=split")).await;
+    assert!(split.text().contains("diff-split") && split.text().contains("<ins>2</ins>"));
+    let same = wiki.get("/diff/Home?from=1&to=1").await;
+    assert!(same.text().contains("This is the same revision on both sides."));
+    let reversed = wiki.get(&format!("/diff/Home?from={rev}&to=1")).await;
+    let right = format!("/diff/Home?from=1&to={rev}");
+    assert_eq!((reversed.status, reversed.header("Location")), (303, Some(right.as_str())));
+    let now = wiki.get("/diff/Home?from=0").await;
+    assert!(now.text().contains("the newest"));
+}
+
+#[rocket::async_test]
+async fn an_old_text_is_brought_back_as_a_new_revision() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "one\n").await;
+    let rev = write(&wiki, "Home", 1, "two\n").await;
+    let back = wiki.post("/revert/Home", &[("rev", "1")]).await;
+    assert_eq!((back.status, back.header("Location")), (303, Some("/wiki/Home")));
+    assert_eq!(wiki.get("/raw/Home").await.text(), "one\n");
+    assert_eq!(wiki.get(&format!("/raw/Home?rev={rev}")).await.text(), "two\n");
+}
+
+#[rocket::async_test]
+async fn a_history_of_nothing_and_requests_that_make_no_sense_are_answered() {
+    let wiki = Wiki::new().await;
+    let empty = wiki.post("/new", &[("path", "Empty")]).await;
+    assert_eq!(empty.status, 303);
+    assert!(
+        wiki.get("/history/Empty").await.text().contains("Nobody has written on this page yet")
+    );
+    wiki.page("Home", "one\n").await;
+    for (path, status) in [
+        ("/history/Nowhere", 404),
+        ("/diff/Nowhere", 404),
+        ("/history/Home?before=x", 400),
+        ("/history/Home?before=0", 200),
+        ("/diff/Home?from=0&to=99", 404),
+        ("/diff/Home?from=-1", 400),
+        ("/diff/Home?from=1&to=99999999999999999999", 400),
+        ("/diff/Home?to=0", 200),
+    ] {
+        assert_eq!(wiki.get(path).await.status, status, "{path}");
+    }
+    let long = "x".repeat(201);
+    for (fields, status) in [
+        (vec![("rev", "1")], 422),
+        (vec![("name", "x")], 422),
+        (vec![("rev", "2"), ("name", "x")], 412),
+        (vec![("rev", "0"), ("name", "x")], 412),
+        (vec![("rev", "1"), ("name", long.as_str())], 422),
+    ] {
+        assert_eq!(wiki.post("/history/Home", &fields).await.status, status, "{fields:?}");
+    }
+    assert_eq!(wiki.post("/revert/Home", &[("rev", "7")]).await.status, 412);
+    assert_eq!(wiki.post("/revert/Nowhere", &[("rev", "7")]).await.status, 404);
+    assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
+    for path in ["/history/Home", "/diff/Home?from=0&to=1"] {
+        assert_eq!(wiki.get(path).await.status, 404, "{path} of a deleted page");
+    }
+    assert_eq!(wiki.post("/revert/Home", &[("rev", "1")]).await.status, 410);
+}
+
+#[rocket::async_test]
+async fn recent_changes_list_all_pages_and_leave_out_what_was_deleted() {
+    let wiki = Wiki::new().await;
+    assert!(wiki.get("/recent").await.text().contains("Nothing has been written yet"));
+    for n in 0..3 {
+        wiki.page(&format!("Page%20{n}"), "text\n").await;
+    }
+    let recent = wiki.get("/recent").await;
+    assert_eq!(recent.status, 200);
+    assert_eq!(recent.text().matches("still being written").count(), 3, "{}", recent.text());
+    // To name a revision closes it.
+    for n in 0..3 {
+        let path = format!("/history/Page%20{n}");
+        assert_eq!(wiki.post(&path, &[("rev", "1"), ("name", "a name")]).await.status, 303);
+    }
+    let recent = wiki.get("/recent").await;
+    assert_eq!(recent.text().matches(">a name<").count(), 3, "{}", recent.text());
+    assert!(!recent.text().contains("still being written"));
+    assert_eq!(wiki.post("/delete/Page%201", &[]).await.status, 303);
+    let recent = wiki.get("/recent").await;
+    assert!(!recent.text().contains("Page%201"), "{}", recent.text());
+    assert_eq!(wiki.get("/recent?before=x").await.status, 400);
+    assert_eq!(wiki.get("/recent?before=5-1-1").await.status, 200);
+}
+
+/// Of a page's or the wiki's feed in both forms, the parsed feeds.
+async fn feeds(wiki: &Wiki, query: &str) -> [feed_rs::model::Feed; 2] {
+    let mut both = Vec::new();
+    for form in ["atom", "json"] {
+        let path = format!("/feed.{form}{query}");
+        let answer = wiki.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let etag = answer.header("ETag").expect("a tag").to_owned();
+        let again = wiki.ask(Method::Get, &path).header(Header::new("If-None-Match", etag.clone()));
+        let again = send(again).await;
+        assert_eq!((again.status, again.bytes.len()), (304, 0), "{path}");
+        assert_eq!(again.header("ETag"), Some(etag.as_str()));
+        both.push(feed_rs::parser::parse(&answer.bytes[..]).expect("a feed"));
+    }
+    both.try_into().expect("two")
+}
+
+#[rocket::async_test]
+async fn feeds_of_a_page_and_of_the_wiki_are_valid_and_say_when_nothing_is_new() {
+    let wiki = Wiki::new().await;
+    for feed in feeds(&wiki, "").await {
+        assert!(feed.entries.is_empty());
+    }
+    wiki.page("a%20%26%20b/c", "# T & \"U\"\n").await;
+    wiki.page("Other", "# O\u{1}ther\n").await;
+    for (path, name) in [("a%20%26%20b/c", "one & <two>"), ("Other", "three")] {
+        let fields = [("rev", "1"), ("name", name)];
+        assert_eq!(wiki.post(&format!("/history/{path}"), &fields).await.status, 303);
+    }
+    for feed in feeds(&wiki, "").await {
+        assert_eq!(feed.entries.len(), 2);
+        let entry = &feed.entries[1];
+        assert_eq!(entry.title.as_ref().expect("a title").content, "T & \"U\": one & <two>");
+        let origin = "http://wiki.test:8000";
+        assert_eq!(entry.id, format!("{origin}/wiki/a%20%26%20b/c?rev=1"));
+        assert_eq!(entry.links[0].href, format!("{origin}/diff/a%20%26%20b/c?from=0&to=1"));
+        assert!(!entry.authors.is_empty());
+    }
+    for feed in feeds(&wiki, "?page=Other").await {
+        assert_eq!(feed.entries.len(), 1);
+        assert!(feed.title.expect("a title").content.contains("ther · Halley"));
+    }
+    assert_eq!(wiki.get("/feed.atom?page=Nowhere").await.status, 404);
+    assert_eq!(wiki.get("/feed.json?page=..").await.status, 400);
+    assert_eq!(wiki.post("/delete/Other", &[]).await.status, 303);
+    assert_eq!(wiki.get("/feed.json?page=Other").await.status, 410);
+    for feed in feeds(&wiki, "").await {
+        assert_eq!(feed.entries.len(), 1);
+    }
+}
