@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::closing::Closing;
+pub(super) use self::closing::{Closing, LEFTOVERS};
 pub use self::recent::{Recent, RecentMark, RecentRow};
 use self::stretch::Stretch;
 use super::room::Room;
@@ -143,10 +143,14 @@ impl Live {
         let room = self.room(id).await?;
         let (live, wanted) = (self.clone(), query.clone());
         blocking(move || {
+            // In this order: what is closed in between is then in the list.
+            let open = match wanted.open && wanted.before.is_none() && !wanted.named {
+                true => live.open_revision(&room)?.filter(|open| wanted.fits(open)),
+                false => None,
+            };
             let mut history = list(room.store(), id, &wanted)?;
-            if wanted.open && wanted.before.is_none() && !wanted.named {
-                history.open = live.open_revision(&room)?.filter(|open| wanted.fits(open));
-            }
+            let newest = history.closed.first().map_or(Revision(0), |newest| newest.last);
+            history.open = open.filter(|open| open.first > newest);
             Ok(history)
         })
         .await

@@ -216,7 +216,7 @@ impl Presence {
         seats.filter(|seat| !seat.gone).count()
     }
 
-    /// How many have the page's editor open, shown or not.
+    /// How many have the page's editor open and in sight.
     pub fn writers(&self, page: PageId) -> usize {
         let inner = self.lock();
         let seats = inner.pages.get(&page).into_iter().flat_map(BTreeMap::values);

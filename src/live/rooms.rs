@@ -114,6 +114,10 @@ impl Live {
         self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn open_room(&self, id: PageId) -> Option<Arc<Room>> {
+        self.rooms().get(&id).and_then(|cell| cell.get().cloned())
+    }
+
     pub(super) fn open_rooms(&self) -> Vec<Arc<Room>> {
         self.rooms().values().filter_map(|cell| cell.get().cloned()).collect()
     }
@@ -163,9 +167,10 @@ impl Live {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             tokio::time::sleep(super::history::QUIET).await;
-            let Some(inner) = weak.upgrade() else { return };
-            if let Err(error) = (Live { inner }).close_leftovers().await {
-                log::warn!("revisions of an earlier process could not be closed: {error}");
+            loop {
+                let Some(inner) = weak.upgrade() else { return };
+                (Live { inner }).close_leftovers().await;
+                tokio::time::sleep(super::history::LEFTOVERS).await;
             }
         });
         let weak = Arc::downgrade(&self.inner);

@@ -27,8 +27,9 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// Pages whose revisions are closed at the same time.
 const TURNS: usize = 64;
 
-/// Pause between two pages that an earlier process left open.
-const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+/// Pause between two pages that are opened for that only, and how often there is a look for them.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(100);
+pub(in crate::live) const LEFTOVERS: Duration = Duration::from_secs(300);
 
 /// Closes one revision of a page at a time: each begins where the one before it ends.
 pub(in crate::live) struct Closing {
@@ -75,6 +76,11 @@ impl Closing {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes what was read, unless somebody knows better.
+    fn note_first(&self, id: PageId, closed: (Revision, u64)) -> (Revision, u64) {
+        *self.pages().entry(id).or_default().closed.get_or_insert(closed)
+    }
+
     fn note_closed(&self, id: PageId, end: Revision, bytes: u64) {
         let known = Known { closed: Some((end, bytes)), ..Known::default() };
         self.pages().insert(id, known);
@@ -90,7 +96,7 @@ impl Closing {
         self.since_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Everybody comes back after a start, and what an earlier process left can wait.
+    /// Whether this process began a moment ago.
     fn is_rush(&self) -> bool {
         now_ms() < self.since_ms() + QUIET.as_millis() as u64
     }
@@ -107,23 +113,30 @@ impl Live {
     /// Closes what is due on open pages; false when something could not be.
     pub(in crate::live) async fn close_revisions(&self) -> bool {
         let mut all = true;
-        for room in self.open_rooms() {
-            let look = self.pages().look(room.id, |page| (page.head, page.updated_ms));
-            let Some((head, updated)) = look else { continue };
-            let closing = &self.inner.closing;
-            let is_left = updated < closing.since_ms() && closing.is_rush();
-            if Labs::is_lab(room.id) || room.is_over() || is_left || !closing.is_open(room.id, head)
-            {
-                continue;
-            }
+        // Not the rooms themselves: one that waits here could not leave memory.
+        let ids: Vec<_> = self.open_rooms().iter().map(|room| room.id).collect();
+        for id in ids {
+            let Some((head, updated)) = self.open_since(id) else { continue };
+            let Some(room) = self.open_room(id).filter(|room| !room.is_over()) else { continue };
             let age = Duration::from_millis(now_ms().saturating_sub(updated));
             if let Err(error) = self.close_if_due(&room, head, age).await {
                 // The log has it, and a later look tries again.
-                log::warn!("page {}: a revision could not be closed: {error}", room.id);
+                log::warn!("page {id}: a revision could not be closed: {error}");
                 all = false;
             }
         }
         all
+    }
+
+    /// Head of a page that has edits in no closed revision, and when it was changed last; `None`
+    /// when it has none, or when they can wait.
+    fn open_since(&self, id: PageId) -> Option<(Revision, u64)> {
+        let (head, updated) = self.pages().look(id, |page| (page.head, page.updated_ms))?;
+        let closing = &self.inner.closing;
+        // Everybody comes back after a start, and what an earlier process left is no hurry.
+        let can_wait = updated < closing.since_ms() && closing.is_rush();
+        let is_open = !Labs::is_lab(id) && !can_wait && closing.is_open(id, head);
+        is_open.then_some((head, updated))
     }
 
     async fn close_if_due(
@@ -157,33 +170,43 @@ impl Live {
 
     /// Closes the revision of a page that is about to leave memory: nobody is there any more.
     pub(in crate::live) async fn close_deserted(&self, room: &Arc<Room>) -> Result<(), LiveError> {
-        let Some(head) = self.pages().look(room.id, |page| page.head) else { return Ok(()) };
-        let closing = &self.inner.closing;
-        if Labs::is_lab(room.id) || closing.is_rush() || !closing.is_open(room.id, head) {
-            return Ok(());
-        }
-        let _turn = closing.turn(room.id).await;
+        let Some((head, _)) = self.open_since(room.id) else { return Ok(()) };
+        let _turn = self.inner.closing.turn(room.id).await;
         self.close_until(room, head).await
     }
 
-    /// Closes what an earlier process, or a version without revisions, left open. For a task of its
-    /// own, once everybody has come back.
-    pub(in crate::live) async fn close_leftovers(&self) -> Result<(), LiveError> {
+    /// Closes what is open on pages that nobody has open: an earlier process or a version without
+    /// revisions left it, or a full disk. False when something could not be closed.
+    pub(in crate::live) async fn close_leftovers(&self) -> bool {
+        let mut all = true;
         for page in self.pages().list() {
             if self.hub().is_draining() {
-                return Ok(());
+                break;
             }
-            let (store, id) = (self.inner.shared.store.clone(), page.id);
-            let newest = blocking(move || Ok(newest(&store, id)?)).await?;
-            let end = newest.map_or(Revision(0), |newest| newest.last);
-            if end < page.head && page.updated_ms < self.inner.closing.since_ms() {
-                let room = self.room(id).await?;
-                let _turn = self.inner.closing.turn(id).await;
-                self.close_until(&room, page.head).await?;
+            if self.open_since(page.id).is_none() {
+                continue;
             }
+            if let Err(error) = self.close_leftover(page.id).await {
+                log::warn!("page {}: its revisions could not be closed: {error}", page.id);
+                all = false;
+            }
+            // A few at a time, so that what they need leaves memory again.
             tokio::time::sleep(LEFTOVER_PAUSE).await;
         }
-        Ok(())
+        all
+    }
+
+    async fn close_leftover(&self, id: PageId) -> Result<(), LiveError> {
+        let store = self.inner.shared.store.clone();
+        let newest = blocking(move || Ok(newest(&store, id)?)).await?;
+        let Some((head, _)) = self.open_since(id) else { return Ok(()) };
+        if let Some(newest) = newest.filter(|newest| newest.last >= head) {
+            self.inner.closing.note_first(id, (newest.last, newest.bytes));
+            return Ok(());
+        }
+        let room = self.room(id).await?;
+        let _turn = self.inner.closing.turn(id).await;
+        self.close_until(&room, head).await
     }
 
     /// Gives a revision a name, or takes it away (`None`). It becomes the end of a closed revision,
@@ -241,7 +264,7 @@ impl Live {
         })
         .await?;
         if !room.store().change(changes).await? {
-            return Err(other_writer(id));
+            return Err(self.other_writer(id));
         }
         self.tell("revised", id);
         Ok(())
@@ -257,8 +280,7 @@ impl Live {
         let (store, id) = (room.store().clone(), room.id);
         let newest = blocking(move || Ok(newest(&store, id)?)).await?;
         let closed = newest.map_or((Revision(0), 0), |newest| (newest.last, newest.bytes));
-        self.inner.closing.pages().entry(id).or_default().closed = Some(closed);
-        Ok(closed)
+        Ok(self.inner.closing.note_first(id, closed))
     }
 
     /// Closes all between the newest closed revision and `until`. With the page's turn taken.
@@ -292,7 +314,7 @@ impl Live {
             let changes =
                 vec![change(id, &revision, Expect::Absent)?, recent::entry(id, &revision)];
             if !room.store().change(changes).await? {
-                return Err(other_writer(id));
+                return Err(self.other_writer(id));
             }
             self.inner.closing.note_closed(id, revision.last, revision.bytes);
         }
@@ -308,7 +330,11 @@ impl Live {
         let known = self.inner.closing.pages().get(&id).cloned().unwrap_or_default();
         let (closed, was) = match known.closed {
             Some(closed) => closed,
-            None => newest(room.store(), id)?.map_or((Revision(0), 0), |n| (n.last, n.bytes)),
+            None => {
+                let closed =
+                    newest(room.store(), id)?.map_or((Revision(0), 0), |n| (n.last, n.bytes));
+                self.inner.closing.note_first(id, closed)
+            }
         };
         let mut open = known.open.filter(|open| open.first == closed.next());
         let read = open.as_ref().map_or(closed, |open| open.last);
@@ -326,18 +352,20 @@ impl Live {
         Ok(open.map(|open| info(room, &open, (was, text.len() as u64))))
     }
 
+    /// Whoever writes records of revisions has the page's turn, so a condition that fails means that
+    /// they differ from what this process knows: it looks anew.
+    fn other_writer(&self, id: PageId) -> LiveError {
+        self.inner.closing.pages().remove(&id);
+        log::error!("the revisions of page {id} differ from what was written");
+        LiveError::Busy
+    }
+
     /// Tells those who watch the list of what changed lately.
     fn tell(&self, kind: &'static str, id: PageId) {
         let Some(path) = self.pages().look(id, |page| page.path.clone()) else { return };
         let data = serde_json::json!({ "page": id, "path": path });
         self.hub().publish(Topic::Recent, encode(Topic::Recent, kind, &data));
     }
-}
-
-/// Whoever writes records of revisions has the page's turn, so this means that they differ from
-/// what this process knows.
-fn other_writer(id: PageId) -> LiveError {
-    StoreError::Damaged(format!("the revisions of page {id} differ from what was written")).into()
 }
 
 #[cfg(test)]

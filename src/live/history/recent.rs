@@ -118,10 +118,15 @@ impl Live {
                 let page = live.pages().get(id)?;
                 (page.deleted_ms.is_none() && allowed(&page)).then_some(page)
             };
+            // In this order: what is closed in between is then in the list.
+            let open =
+                if open && before.is_none() { live.recent_open(&shown)? } else { Vec::new() };
             let mut recent = live.recent_closed(before, limit, &shown)?;
-            if open && before.is_none() {
-                recent.open = live.recent_open(&shown)?;
-            }
+            let is_closed = |row: &RecentRow| {
+                let newest = recent.closed.iter().find(|closed| closed.page.id == row.page.id);
+                newest.is_some_and(|newest| newest.revision.last >= row.revision.first)
+            };
+            recent.open = open.into_iter().filter(|row| !is_closed(row)).collect();
             Ok(recent)
         })
         .await

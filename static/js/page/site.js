@@ -13,6 +13,8 @@ import { notice } from "../ui/notice.js";
 const GATHER_MS = 400;
 /** Whoever watches what changes lately looks within this time, so that not everybody does at once, in ms. */
 const SPREAD_MS = 1600;
+/** A look that takes longer has failed, in ms. */
+const LOOK_MS = 15000;
 /** Pause after the last key in the filter, in ms. */
 const TYPING_MS = 150;
 
@@ -36,6 +38,7 @@ export function createSiteWatch(live, changed) {
   /** @type {any} */
   let timer = null;
   const own = wikiPath(location.pathname);
+  const spread = document.querySelector('[data-list="recent"]') ? SPREAD_MS : 0;
   /** Counts the looks at the server: only the answer to the last one is shown. */
   let looks = 0;
   /** A look that was asked for by events is under way: those that come meanwhile are one more look after it. */
@@ -47,7 +50,7 @@ export function createSiteWatch(live, changed) {
     looks += 1;
     const look = looks;
     try {
-      const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" });
+      const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(LOOK_MS) });
       if (!response.ok) throw new Error(`status ${response.status}`);
       const fresh = parsePage(await response.text()).querySelector(".sheet");
       if (look !== looks) return;
@@ -84,16 +87,18 @@ export function createSiteWatch(live, changed) {
     }, TYPING_MS);
   }
 
-  /** @param {number} [spread] */
-  function soon(spread = 0) {
+  function soon() {
     if (looking) again = true;
     if (timer !== null || looking) return;
     timer = setTimeout(async () => {
       timer = null;
       looking = true;
-      await refresh();
-      looking = false;
-      if (again && off.length > 0) soon(spread);
+      try {
+        await refresh();
+      } finally {
+        looking = false;
+      }
+      if (again && off.length > 0) soon();
       again = false;
     }, GATHER_MS + Math.random() * spread);
   }
@@ -104,7 +109,7 @@ export function createSiteWatch(live, changed) {
     if (own !== null) {
       const here = event.data?.path === own && (event.kind === "created" || event.kind === "restored");
       if (here) notice("There is a page here now.", { id: "created", action: { label: "Open it", run: () => location.reload() } });
-    } else soon(event.topic === "recent" ? SPREAD_MS : 0);
+    } else soon();
   }
 
   return {
