@@ -50,6 +50,15 @@ impl Scene {
         // The welcome page's check moves the head as well.
         self.ann.poll_until("doc:1", &start, checked).await;
         self.ann.poll_until(&self.topics(), &start, checked).await;
+        // So do their first revisions, which are closed some seconds after the last edit.
+        let mut open = vec![json!(1), json!(self.page)];
+        let revised = |event: &Value| {
+            if event["kind"] == "revised" {
+                open.retain(|page| *page != event["data"]["page"]);
+            }
+            open.is_empty()
+        };
+        self.ann.poll_until("recent", &start, revised).await;
         self.head().await
     }
 }
