@@ -7,6 +7,7 @@
 //! is closed when everybody has come back after the next start.
 
 mod closing;
+mod pauses;
 mod recent;
 mod stretch;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
@@ -138,19 +138,36 @@ impl Live {
                 log::warn!("page {}: a revision could not be closed: {error}", room.id);
             }
         }
-        self.rooms().retain(|id, cell| {
-            // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
-            // does not listen, but is there.
-            let free = Arc::strong_count(cell) == 1
-                && cell.get().is_none_or(Room::is_idle)
-                && self.inner.presence.count(*id) == 0;
-            if free && let Some(room) = cell.get() {
-                room.stop();
-            }
-            !free
-        });
+        self.rooms().retain(|id, cell| !self.leaves(*id, cell));
         self.hub().forget_idle();
         self.rates().forget_idle();
+    }
+
+    /// Lets the room of one page leave memory now if it is idle, as [`Self::tidy`] would later.
+    pub(super) async fn let_go(&self, id: PageId) {
+        if let Some(room) = self.open_room(id)
+            && room.is_quiet()
+            && let Err(error) = room.keep_snapshot(100).await
+        {
+            log::warn!("no snapshot: {error}");
+        }
+        let mut rooms = self.rooms();
+        if rooms.get(&id).is_some_and(|cell| self.leaves(id, cell)) {
+            rooms.remove(&id);
+        }
+    }
+
+    /// Ends a room that is idle; whether it was. Called with the map locked.
+    fn leaves(&self, id: PageId, cell: &Arc<OnceCell<Arc<Room>>>) -> bool {
+        // Somebody who waits for the room to open holds the cell, not yet the room. Who polls
+        // does not listen, but is there.
+        let free = Arc::strong_count(cell) == 1
+            && cell.get().is_none_or(Room::is_idle)
+            && self.inner.presence.count(id) == 0;
+        if free && let Some(room) = cell.get() {
+            room.stop();
+        }
+        free
     }
 
     pub(super) fn start_sweeping(&self) {
@@ -180,10 +197,7 @@ impl Live {
             loop {
                 timer.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
-                if !(Live { inner }).close_revisions().await {
-                    // A full disk, say: nothing is lost by waiting.
-                    tokio::time::sleep(super::history::QUIET).await;
-                }
+                Live { inner }.close_revisions(Instant::now()).await;
             }
         });
         // Apart, since it waits for snapshots to be written, and leases do not.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as Turn, MutexGuard as Taken, Semaphore};
 
+use super::pauses::Pauses;
 use super::stretch::{self, Stretch};
 use super::{QUIET, RevisionInfo, around, change, info, newest, recent, revision_key};
 use crate::live::labs::Labs;
@@ -27,6 +28,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// Pages whose revisions are closed at the same time.
 const TURNS: usize = 64;
 
+/// Records of revisions that are written by one call: each call waits for the disk. One record is
+/// some 16 KB at most (fifty authors with long names), so that a call has a tenth of what it may.
+const RECORDS_PER_CALL: usize = 64;
+
 /// Pause between two pages that are opened for that only, and how often there is a look for them.
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(100);
 pub(in crate::live) const LEFTOVERS: Duration = Duration::from_secs(300);
@@ -39,6 +44,7 @@ pub(in crate::live) struct Closing {
     /// For whoever compares two texts.
     pub comparing: Semaphore,
     pages: Mutex<HashMap<PageId, Known>>,
+    pauses: Mutex<Pauses>,
 }
 
 /// What is known of a page.
@@ -59,6 +65,7 @@ impl Closing {
             turns: std::iter::repeat_with(Turn::default).take(TURNS).collect(),
             comparing: Semaphore::new(1),
             pages: Mutex::default(),
+            pauses: Mutex::default(),
         }
     }
 
@@ -74,6 +81,10 @@ impl Closing {
 
     fn pages(&self) -> MutexGuard<'_, HashMap<PageId, Known>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what was read, unless somebody knows better.
@@ -96,6 +107,12 @@ impl Closing {
         self.since_ms.store(0, Ordering::Relaxed);
     }
 
+    /// As after a look that found no record.
+    #[cfg(test)]
+    pub fn note_none_closed(&self, id: PageId) {
+        self.note_first(id, (Revision(0), 0));
+    }
+
     /// Whether this process began a moment ago.
     fn is_rush(&self) -> bool {
         now_ms() < self.since_ms() + QUIET.as_millis() as u64
@@ -110,22 +127,24 @@ fn is_due(age: Duration, length: Duration, writers: usize, edits: u64) -> bool {
 }
 
 impl Live {
-    /// Closes what is due on open pages; false when something could not be.
-    pub(in crate::live) async fn close_revisions(&self) -> bool {
-        let mut all = true;
+    /// Closes what is due on open pages. A page whose revision could not be closed is left alone
+    /// for a while after `now`.
+    pub(in crate::live) async fn close_revisions(&self, now: Instant) {
         // Not the rooms themselves: one that waits here could not leave memory.
         let ids: Vec<_> = self.open_rooms().iter().map(|room| room.id).collect();
         for id in ids {
             let Some((head, updated)) = self.open_since(id) else { continue };
+            if self.inner.closing.pauses().hold(id, now) {
+                continue;
+            }
             let Some(room) = self.open_room(id).filter(|room| !room.is_over()) else { continue };
             let age = Duration::from_millis(now_ms().saturating_sub(updated));
             if let Err(error) = self.close_if_due(&room, head, age).await {
                 // The log has it, and a later look tries again.
                 log::warn!("page {id}: a revision could not be closed: {error}");
-                all = false;
+                self.inner.closing.pauses().begin(id, now);
             }
         }
-        all
     }
 
     /// Head of a page that has edits in no closed revision, and when it was changed last; `None`
@@ -186,11 +205,15 @@ impl Live {
             if self.open_since(page.id).is_none() {
                 continue;
             }
+            let was_open = self.open_room(page.id).is_some();
             if let Err(error) = self.close_leftover(page.id).await {
                 log::warn!("page {}: its revisions could not be closed: {error}", page.id);
                 all = false;
             }
-            // A few at a time, so that what they need leaves memory again.
+            if !was_open {
+                self.let_go(page.id).await;
+            }
+            // Whoever is there comes first.
             tokio::time::sleep(LEFTOVER_PAUSE).await;
         }
         all
@@ -309,14 +332,19 @@ impl Live {
             Ok(revisions)
         })
         .await?;
-        // Each on its own, so that no number of them is too much for one call.
-        for revision in revisions {
-            let changes =
-                vec![change(id, &revision, Expect::Absent)?, recent::entry(id, &revision)];
+        // In groups, so that no number of them is too much for one call.
+        for group in revisions.chunks(RECORDS_PER_CALL) {
+            let mut changes = Vec::with_capacity(2 * group.len());
+            for revision in group {
+                changes.push(change(id, revision, Expect::Absent)?);
+                changes.push(recent::entry(id, revision));
+            }
             if !room.store().change(changes).await? {
                 return Err(self.other_writer(id));
             }
-            self.inner.closing.note_closed(id, revision.last, revision.bytes);
+            if let Some(last) = group.last() {
+                self.inner.closing.note_closed(id, last.last, last.bytes);
+            }
         }
         self.tell("revised", id);
         Ok(())

@@ -236,3 +236,106 @@ async fn what_an_earlier_process_left_open_is_closed_by_the_next_with_a_revision
     assert_eq!(rows, [(bench.id, 3), (old.id, 3), (old.id, 2), (old.id, 1)]);
     assert!(recent.open.is_empty() && recent.next.is_none());
 }
+
+impl Bench {
+    /// A page that an earlier process left with an edit every two minutes, the first long ago. Known
+    /// to the next [`Live::open`].
+    async fn left(&self, path: &str, edits: u64) -> PageId {
+        let path: PagePath = path.parse().expect("a path");
+        let (page, _) = self.live.create(&path, &author("ann")).await.expect("made");
+        let log = self.store.read_log(self.id, Revision(0), 1 << 20).expect("read");
+        let update = log.into_iter().next().expect("an edit").1.update;
+        let entries = (1..=edits).map(|n| LogEntry {
+            at_ms: n * 120_000,
+            author: "bob".into(),
+            op: n.to_string(),
+            // The first writes the text; the others have nothing that is new.
+            update: update.clone(),
+        });
+        self.store.append(page.id, entries.collect()).await.expect("kept");
+        page.id
+    }
+
+    fn next(&self) -> Live {
+        Live::open(self.store.clone(), &LiveSettings::default()).expect("opens")
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_was_opened_only_to_close_what_was_left_leaves_memory_at_once() {
+    let bench = Bench::new().await;
+    bench.write("ann", "line\n").await;
+    let (old, used) = (bench.left("Old", 2).await, bench.left("Used", 2).await);
+    let next = bench.next();
+    next.inner.closing.begin_long_ago();
+    let room = next.room(used).await.expect("opens");
+    assert!(next.close_leftovers().await);
+    for id in [old, used] {
+        let found = newest(&bench.store, id).expect("read").map(|newest| newest.last);
+        assert_eq!(found, Some(Revision(2)), "page {id}");
+    }
+    assert!(next.open_room(old).is_none());
+    let still = next.open_room(used).expect("somebody has it");
+    assert!(std::sync::Arc::ptr_eq(&still, &room) && !still.is_over());
+}
+
+#[tokio::test]
+async fn a_page_whose_revision_cannot_be_closed_waits_and_does_not_hold_up_the_others() {
+    let bench = Bench::new().await;
+    bench.write("ann", "line\n").await;
+    let (bad, good) = (bench.left("Bad", 1).await, bench.left("Good", 1).await);
+    let record = |value: Option<&[u8]>| Change {
+        table: Table::Revisions,
+        key: revision_key(bad, Revision(1)),
+        expect: Expect::Anything,
+        value: value.map(<[u8]>::to_vec),
+    };
+    assert!(bench.store.change(vec![record(Some(b"no record"))]).await.expect("kept"));
+    let next = bench.next();
+    next.inner.closing.begin_long_ago();
+    let ends = || {
+        [bad, good].map(|id| newest(&bench.store, id).ok().flatten().map(|newest| newest.last.0))
+    };
+    let now = std::time::Instant::now();
+    next.room(bad).await.expect("opens");
+    next.close_revisions(now).await;
+    assert_eq!(ends(), [None, None]);
+    assert!(bench.store.change(vec![record(None)]).await.expect("kept"));
+    next.room(good).await.expect("opens");
+    next.close_revisions(now + QUIET / 2).await;
+    assert_eq!(ends(), [None, Some(1)]);
+    next.close_revisions(now + QUIET).await;
+    assert_eq!(ends(), [Some(1), Some(1)]);
+}
+
+#[tokio::test]
+async fn a_page_with_a_life_of_many_sessions_is_closed_in_groups_and_goes_on_after_one_that_failed()
+{
+    let bench = Bench::new().await;
+    bench.write("ann", "line\n").await;
+    let old = bench.left("Old", 150).await;
+    let next = bench.next();
+    next.inner.closing.begin_long_ago();
+    // In the way of the second group; not at the end, where it would count as the newest.
+    let in_the_way = |value: Option<&[u8]>| Change {
+        table: Table::Revisions,
+        key: revision_key(old, Revision(100)),
+        expect: Expect::Anything,
+        value: value.map(<[u8]>::to_vec),
+    };
+    let room = next.room(old).await.expect("opens");
+    next.inner.closing.note_none_closed(old);
+    assert!(bench.store.change(vec![in_the_way(Some(b"x"))]).await.expect("kept"));
+    assert!(next.close_deserted(&room).await.is_err());
+    assert!(bench.store.change(vec![in_the_way(None)]).await.expect("kept"));
+    let end = newest(&bench.store, old).expect("read").map(|newest| newest.last.0);
+    assert_eq!(end, Some(64), "a group is kept as a whole or not at all");
+    next.close_deserted(&room).await.expect("closed");
+    let query = HistoryQuery { limit: 200, open: true, ..HistoryQuery::default() };
+    let history = next.history(old, &query).await.expect("a history");
+    let ends: Vec<_> = history.closed.iter().rev().map(|one| (one.first.0, one.last.0)).collect();
+    assert_eq!(ends, (1..=150).map(|n| (n, n)).collect::<Vec<_>>());
+    assert_eq!(history.open, None);
+    let recent = next.recent(None, 200, false, |_| true).await.expect("a list");
+    assert_eq!(recent.closed.len(), 150);
+}
