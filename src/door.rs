@@ -134,10 +134,16 @@ pub enum Answer {
     /// written to directly; framing headers and `Date` are added.
     Stream(HeaderMap, Box<dyn Frames>),
     /// Later; dropped when the client goes. `None`: let the inner server answer after all.
-    Later(Pin<Box<dyn Future<Output = Option<Response<Bytes>>> + Send>>),
+    Later(Later),
+    /// As [`Answer::Later`], once the whole body is there.
+    WithBody(Box<dyn FnOnce(Bytes) -> Later + Send>),
 }
 
-/// Looks at a request without a body before anybody else. `None`: the inner server answers.
+/// An answer that takes time.
+pub type Later = Pin<Box<dyn Future<Output = Option<Response<Bytes>>> + Send>>;
+
+/// Looks at a request without a body, or with one of at most 4 KiB, before anybody else. `None`: the
+/// inner server answers.
 pub type Hook = dyn Fn(&Parts, SocketAddr) -> Option<Answer> + Send + Sync;
 
 /// Where requests go and what bounds them.

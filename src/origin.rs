@@ -31,7 +31,7 @@ impl<'r> FromRequest<'r> for WriteGuard {
 
 /// What a request says about where it comes from. A list has every value of a repeated header,
 /// and all of them must be good.
-struct Signs<'a> {
+pub(crate) struct Signs<'a> {
     sites: Vec<&'a str>,
     origins: Vec<&'a str>,
     host: Option<&'a str>,
@@ -62,7 +62,19 @@ impl<'a> Signs<'a> {
         }
     }
 
-    fn are_ours(&self) -> bool {
+    /// Of a request that Rocket does not see.
+    pub(crate) fn new(
+        config: &'a Config,
+        (sites, origins): (Vec<&'a str>, Vec<&'a str>),
+        host: Option<&'a str>,
+        cookie: bool,
+    ) -> Self {
+        let (public, tls) = (config.public_origin.as_deref(), config.tls_files().is_some());
+        Self { sites, origins, host, cookie, public, tls }
+    }
+
+    /// Whether nobody else had it sent, see [`WriteGuard`].
+    pub(crate) fn are_ours(&self) -> bool {
         if !self.sites.is_empty() {
             // A foreign name that was made to resolve to us is "same-origin" to itself, so where
             // the right origin is known, one that is sent must be it.

@@ -203,6 +203,8 @@ impl Drop for Relayed {
 pub(super) struct Upload {
     /// Taken when it is dropped.
     incoming: Option<Incoming>,
+    /// Instead, when all of it has been read already.
+    here: Option<Bytes>,
     /// Made when the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     limit: Duration,
@@ -223,7 +225,27 @@ pub(super) struct Fate {
 impl Upload {
     pub fn new(incoming: Incoming, limit: Duration, fate: &Arc<Fate>) -> Self {
         fate.whole.store(incoming.is_end_stream(), Ordering::Relaxed);
-        Self { incoming: Some(incoming), deadline: None, limit, fate: Arc::clone(fate) }
+        let fate = Arc::clone(fate);
+        Self { incoming: Some(incoming), here: None, deadline: None, limit, fate }
+    }
+
+    /// One that is here.
+    pub fn here(body: Bytes, fate: &Arc<Fate>) -> Self {
+        fate.whole.store(true, Ordering::Relaxed);
+        let fate = Arc::clone(fate);
+        Self { incoming: None, here: Some(body), deadline: None, limit: Duration::ZERO, fate }
+    }
+
+    /// All of it, if it comes whole and in time; else [`Fate`] says why not.
+    pub async fn read(mut self) -> Option<Bytes> {
+        let mut all = Vec::new();
+        loop {
+            match poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+                Some(Ok(frame)) => all.extend_from_slice(frame.data_ref()?),
+                Some(Err(_)) => return None,
+                None => return Some(all.into()),
+            }
+        }
     }
 }
 
@@ -236,6 +258,9 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
+        if let Some(here) = this.here.take().filter(|here| !here.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(here))));
+        }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         loop {
             match Pin::new(&mut *incoming).poll_frame(cx) {
@@ -259,11 +284,13 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.here.as_ref().is_none_or(Bytes::is_empty)
+            && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        let here = self.here.as_ref().map_or(0, Bytes::len) as u64;
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(here), Incoming::size_hint)
     }
 }
 

@@ -25,7 +25,7 @@ use super::body::Body;
 use super::caps::Permit;
 use super::scan::{Bad, Scan};
 use super::stream::{self, Taken};
-use super::{Answer, Frames, Limits, Shared, head, linger, relay};
+use super::{Answer, Frames, Later, Limits, Shared, head, linger, relay};
 
 /// Longest head of a request; also what is read ahead of a body, and written ahead of a reader.
 pub(super) const HEAD_BYTES: usize = 32 * 1024;
@@ -160,6 +160,7 @@ enum Next {
 pub(super) enum Given {
     Whole(Response<Bytes>),
     Stream(HeaderMap, Box<dyn Frames>),
+    WithBody(Box<dyn FnOnce(Bytes) -> Later + Send>),
 }
 
 /// Asks the hook, if the request is one that it may be asked about.
@@ -174,6 +175,7 @@ pub(super) async fn ask(
         Answer::Whole(whole) => Some(Given::Whole(whole)),
         Answer::Stream(headers, frames) => Some(Given::Stream(headers, frames)),
         Answer::Later(later) => later.await.map(Given::Whole),
+        Answer::WithBody(then) => Some(Given::WithBody(then)),
     }
 }
 
@@ -190,7 +192,10 @@ async fn answer(
     if let Some(sentence) = refused {
         return Ok(relay::refuse(400, sentence, true).map(|body| body.keeping(busy)));
     }
-    match ask(&shared, &parts, peer, head::is_plain(&parts)).await {
+    // Somebody in front of the door may see another end of such a request; nothing may follow.
+    let last = parts.headers.contains_key(TRANSFER_ENCODING);
+    let may_be_asked = head::is_plain(&parts) || head::is_small(&parts);
+    let mut answer = match ask(&shared, &parts, peer, may_be_asked).await {
         Some(Given::Whole(whole)) => {
             return Ok(whole.map(|bytes| Body::whole(bytes).keeping(busy)));
         }
@@ -200,11 +205,15 @@ async fn answer(
             signals.hand_over(Taken::new(&parts, &headers, frames));
             return pending().await;
         }
-        Some(Given::Stream(..)) | None => {}
-    }
-    // Somebody in front of the door may see another end of such a request; nothing may follow.
-    let last = parts.headers.contains_key(TRANSFER_ENCODING);
-    let mut answer = relay::relay(&shared, peer, parts, body).await;
+        Some(Given::WithBody(then)) => match relay::read(&shared, body).await {
+            Ok(body) => match then(body.clone()).await {
+                Some(whole) => whole.map(Body::whole),
+                None => relay::relay_read(&shared, peer, parts, body).await,
+            },
+            Err(incomplete) => incomplete,
+        },
+        Some(Given::Stream(..)) | None => relay::relay(&shared, peer, parts, body).await,
+    };
     if last {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

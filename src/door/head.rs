@@ -105,6 +105,21 @@ pub(super) fn is_plain(parts: &Parts) -> bool {
         && ![TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name))
 }
 
+/// Largest body that a hook may ask for, in bytes.
+const SMALL_BODY: usize = 4 * 1024;
+
+/// True for a plain question that comes with a small body of a length that is told.
+pub(super) fn is_small(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    parts.method == Method::POST
+        && parts.uri.authority().is_none()
+        && length.is_some_and(|length| length <= SMALL_BODY)
+        && lengths.next().is_none()
+        && ![TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name))
+}
+
 /// Makes a request's head the inner server's.
 pub(super) fn for_upstream(parts: &mut Parts) {
     remove_hop_by_hop(&mut parts.headers);

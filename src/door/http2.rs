@@ -158,13 +158,16 @@ async fn answer(
                 *stream.headers_mut() = headers;
                 stream
             }
-            None => match timeout(shared.limits.answer, busy.turn()).await {
-                Ok(()) => relay::relay(&shared, peer, parts, body).await,
-                Err(_) => {
-                    body::drain(body);
-                    relay::refuse(503, "Too many requests of yours are being answered.", false)
+            // Only small requests of the other protocol are asked about with their body.
+            Some(Given::WithBody(_)) | None => {
+                match timeout(shared.limits.answer, busy.turn()).await {
+                    Ok(()) => relay::relay(&shared, peer, parts, body).await,
+                    Err(_) => {
+                        body::drain(body);
+                        relay::refuse(503, "Too many requests of yours are being answered.", false)
+                    }
                 }
-            },
+            }
         },
     };
     // There is no such thing in this protocol; a connection goes on after any request.

@@ -18,8 +18,50 @@ use super::{PEER_HEADER, Shared, head};
 pub(super) async fn relay(
     shared: &Shared,
     peer: SocketAddr,
-    mut parts: Parts,
+    parts: Parts,
     body: Incoming,
+) -> Response<Body> {
+    let fate = Arc::new(Fate::default());
+    let upload = Upload::new(body, shared.limits.body, &fate);
+    pass_on(shared, peer, parts, upload, &fate).await
+}
+
+/// Reads the whole body, which is small; or says what to answer.
+pub(super) async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Response<Body>> {
+    let fate = Arc::new(Fate::default());
+    let read = Upload::new(body, shared.limits.body, &fate).read().await;
+    read.ok_or_else(|| incomplete(&fate).unwrap_or_else(|| refuse(400, BROKE_OFF, true)))
+}
+
+/// The same as [`relay`] with a body that was read.
+pub(super) async fn relay_read(
+    shared: &Shared,
+    peer: SocketAddr,
+    parts: Parts,
+    body: Bytes,
+) -> Response<Body> {
+    let fate = Arc::new(Fate::default());
+    let upload = Upload::here(body, &fate);
+    pass_on(shared, peer, parts, upload, &fate).await
+}
+
+const BROKE_OFF: &str = "The request broke off before its body was whole. Nothing was done.";
+
+/// What to answer when a body has not come whole, if that is why there is no answer.
+fn incomplete(fate: &Fate) -> Option<Response<Body>> {
+    if fate.broken.load(Ordering::Relaxed) {
+        return Some(refuse(400, BROKE_OFF, true));
+    }
+    let late = fate.late.load(Ordering::Relaxed);
+    late.then(|| refuse(408, "The request did not arrive in time. Please try again.", true))
+}
+
+async fn pass_on(
+    shared: &Shared,
+    peer: SocketAddr,
+    mut parts: Parts,
+    upload: Upload,
+    fate: &Fate,
 ) -> Response<Body> {
     head::for_upstream(&mut parts);
     let Ok(pass) = HeaderValue::try_from(shared.secret.header(peer)) else {
@@ -27,8 +69,6 @@ pub(super) async fn relay(
     };
     parts.headers.insert(PEER_HEADER, pass);
     let limits = &shared.limits;
-    let fate = Arc::new(Fate::default());
-    let upload = Upload::new(body, limits.body, &fate);
     let sent = shared.pool.send(Request::from_parts(parts, upload));
     match timeout(limits.body + limits.answer, sent).await {
         Ok(Ok((response, lease))) => {
@@ -41,21 +81,17 @@ pub(super) async fn relay(
             }
             Response::from_parts(parts, Body::relayed(incoming, lease))
         }
-        Ok(Err(_)) if fate.broken.load(Ordering::Relaxed) => {
-            refuse(400, "The request broke off before its body was whole. Nothing was done.", true)
-        }
-        Ok(Err(_)) if fate.late.load(Ordering::Relaxed) => {
-            refuse(408, "The request did not arrive in time. Please try again.", true)
-        }
-        Ok(Err(Failure::Unreachable(e))) => {
-            log::error!("the inner server cannot be reached: {e}");
-            refuse(503, "The server is too busy for this now. Please try again.", false)
-        }
-        Ok(Err(Failure::Broken(e))) => {
-            // Mostly the client has gone while it was sending.
-            log::info!("the inner server gave no answer: {e}");
-            refuse(502, "The server ended this request without an answer.", true)
-        }
+        Ok(Err(failure)) => incomplete(fate).unwrap_or_else(|| match failure {
+            Failure::Unreachable(e) => {
+                log::error!("the inner server cannot be reached: {e}");
+                refuse(503, "The server is too busy for this now. Please try again.", false)
+            }
+            Failure::Broken(e) => {
+                // Mostly the client has gone while it was sending.
+                log::info!("the inner server gave no answer: {e}");
+                refuse(502, "The server ended this request without an answer.", true)
+            }
+        }),
         Err(_) => refuse(504, "The server took too long for this.", true),
     }
 }

@@ -4,6 +4,7 @@ mod early;
 mod http2;
 mod inner;
 mod secure;
+mod small;
 mod smuggling;
 
 use std::net::SocketAddr;

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use rocket::State;
 use rocket::request::{FromRequest, Outcome, Request};
 
 use crate::address::subscriber;
@@ -52,7 +51,7 @@ impl Caller {
     }
 
     /// Takes `amount` from what this caller may do, or says when to come back.
-    pub fn spend(&self, live: &State<Live>, rate: Rate, amount: usize) -> Result<(), Error> {
+    pub fn spend(&self, live: &Live, rate: Rate, amount: usize) -> Result<(), Error> {
         let login = self.browser.clone().unwrap_or_else(|| subscriber(self.address).to_string());
         live.rates()
             .take(rate, &login, amount)

@@ -1,19 +1,21 @@
-//! `GET /_live/events` at the front door, without Rocket between.
+//! `GET /_live/events` and small updates at the front door, without Rocket between.
 //!
-//! It is the same answer that Rocket's route gives, made by the same functions; only how the
+//! They are the same answers that Rocket's routes give, made by the same functions; only how the
 //! request is read and how the bytes reach the socket differ. Whatever is unusual about a request
-//! is left to that route, so errors have one place.
+//! is left to those routes, so errors have one place. To relay a keystroke costs as much as all
+//! the rest of its way but the disk.
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, COOKIE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use rocket::http::Cookie;
 
 use super::caller::Caller;
+use super::documents::{self, Submission};
 use super::events::{self, IfNoneMatch, LastEventId, Query};
 use super::{LIVE_HEADERS, LiveJson, NothingNew, STREAM_TYPE};
 use crate::config::Config;
@@ -23,7 +25,7 @@ use crate::identity::{COOKIE as GUEST_COOKIE, Guest, SigningKey};
 use crate::live::Live;
 use crate::live::stream::Stream;
 use crate::logging::RequestId;
-use crate::origin;
+use crate::origin::{self, Signs};
 use crate::random::Random;
 use crate::routes::FormBody;
 
@@ -59,6 +61,57 @@ impl Frames for Stream {
 
 impl Direct {
     fn answer(&self, parts: &Parts, peer: SocketAddr) -> Option<Answer> {
+        match parts.method {
+            Method::GET => self.events(parts, peer),
+            Method::POST => self.update(parts, peer),
+            _ => None,
+        }
+    }
+
+    /// An update that a known guest sends.
+    fn update(&self, parts: &Parts, peer: SocketAddr) -> Option<Answer> {
+        let id = parts.uri.path().strip_prefix("/_live/pages/")?.strip_suffix("/updates")?;
+        let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        let id = id.parse().ok().filter(|_| is_number)?;
+        let values = |name: HeaderName| -> Option<Vec<&str>> {
+            parts.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect()
+        };
+        // A form may have Rocket take it for another method.
+        let types = values(CONTENT_TYPE)?;
+        if !types.iter().all(|kind| *kind == "application/octet-stream") {
+            return None;
+        }
+        let site = HeaderName::from_static("sec-fetch-site");
+        let signs = (values(site)?, values(ORIGIN)?);
+        let host = values(HOST)?.first().copied();
+        let cookie = parts.headers.contains_key(COOKIE);
+        if !Signs::new(&self.config, signs, host, cookie).are_ours() || is_media(parts)? {
+            return None;
+        }
+        let form = FormBody::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok()?;
+        if !form.has_only(&["client", "op", "cursor", "topics"]) {
+            return None;
+        }
+        let caller = self.caller(&parts.headers, peer)?;
+        caller.browser.as_ref()?;
+        let (live, headers) = (self.live.clone(), self.common());
+        Some(Answer::WithBody(Box::new(move |body| {
+            Box::pin(async move {
+                let submission = Submission {
+                    id: Some(id),
+                    client: form.get("client"),
+                    op: form.get("op"),
+                    cursor: form.get("cursor"),
+                    topics: form.get("topics"),
+                };
+                // What is refused is asked again by the other way, which says why.
+                let saved = documents::accept_update(&submission, &caller, body.into(), &live);
+                Some(whole(saved.await.ok()?, headers))
+            })
+        })))
+    }
+
+    fn events(&self, parts: &Parts, peer: SocketAddr) -> Option<Answer> {
         if parts.uri.path() != PATH {
             return None;
         }
@@ -67,10 +120,8 @@ impl Direct {
             Some(Ok(value)) => Some(Some(value)),
             Some(Err(_)) => None,
         };
-        for dest in parts.headers.get_all("sec-fetch-dest") {
-            if headers::is_media(dest.to_str().ok()?) {
-                return None;
-            }
+        if is_media(parts)? {
+            return None;
         }
         let form = FormBody::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok()?;
         let query = read_query(&form)?;
@@ -152,6 +203,15 @@ impl Direct {
             }
         }
     }
+}
+
+/// Whether a browser wants it for an image or the like; `None` when what it says cannot be read.
+fn is_media(parts: &Parts) -> Option<bool> {
+    let mut media = false;
+    for dest in parts.headers.get_all("sec-fetch-dest") {
+        media |= headers::is_media(dest.to_str().ok()?);
+    }
+    Some(media)
 }
 
 fn whole(json: LiveJson, mut headers: HeaderMap) -> Response<Bytes> {

@@ -177,13 +177,34 @@ pub async fn post_update(
     body: Bytes<{ MAX_UPDATE_BODY }>,
     live: &State<Live>,
 ) -> Result<LiveJson, Error> {
+    let submission = Submission { id, client, op, cursor, topics };
+    accept_update(&submission, &caller, body.0, live).await
+}
+
+/// What an update comes with.
+#[derive(Clone, Copy)]
+pub struct Submission<'a> {
+    pub id: Option<u64>,
+    pub client: Option<&'a str>,
+    pub op: Option<&'a str>,
+    pub cursor: Option<&'a str>,
+    pub topics: Option<&'a str>,
+}
+
+/// Accepts an update of somebody whose request is not forged.
+pub async fn accept_update(
+    submission: &Submission<'_>,
+    caller: &Caller,
+    update: Vec<u8>,
+    live: &Live,
+) -> Result<LiveJson, Error> {
+    let Submission { id, client, op, cursor, topics } = *submission;
     // A parameter that is missing is as wrong as an empty one.
     client_id(client.unwrap_or_default())?;
     let op = op_id(op.unwrap_or_default())?;
-    let follow = cursor.map(|cursor| batch_request(cursor, topics, &caller, live)).transpose()?;
+    let follow = cursor.map(|cursor| batch_request(cursor, topics, caller, live)).transpose()?;
     caller.spend(live, Rate::Updates, 1)?;
     let page = caller.page(live, id, Action::Write)?;
-    let update = body.0;
     caller.spend(live, Rate::UpdateBytes, update.len())?;
     if update.len() > LARGE_UPDATE {
         caller.spend(live, Rate::Changes, 1)?;
