@@ -192,7 +192,8 @@ impl Live {
         });
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
-            let mut timer = tokio::time::interval(super::history::LOOK);
+            let look = super::history::LOOK;
+            let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + look, look);
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 timer.tick().await;

@@ -21,7 +21,8 @@ impl Pauses {
     pub fn begin(&mut self, id: PageId, now: Instant) {
         self.forget_past(now);
         if self.until.len() < MOST {
-            self.until.insert(id, now + QUIET);
+            let until = self.until.entry(id).or_insert(now + QUIET);
+            *until = (*until).max(now + QUIET);
         }
     }
 
