@@ -96,6 +96,21 @@ impl Error {
         self.kind.status()
     }
 
+    /// When to try again, in seconds.
+    #[must_use]
+    pub fn try_again_secs(&self) -> Option<u64> {
+        self.retry_after_secs
+    }
+
+    /// Writes into the log what only it should know, for an answer with this id.
+    pub fn note(&self, id: &RequestId) {
+        if let Some(detail) = &self.detail {
+            let level =
+                if self.status().code >= 500 { log::Level::Error } else { log::Level::Info };
+            log::log!(level, "{id} {}: {}", self.kind.code(), detail.escape_debug());
+        }
+    }
+
     /// The answer to a program.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -216,12 +231,7 @@ fn names(accept: &Accept, wanted: &MediaType) -> bool {
 
 impl<'r> Responder<'r, 'static> for Error {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let id = RequestId::of(request);
-        if let Some(detail) = &self.detail {
-            let level =
-                if self.status().code >= 500 { log::Level::Error } else { log::Level::Info };
-            log::log!(level, "{id} {}: {}", self.kind.code(), detail.escape_debug());
-        }
+        self.note(RequestId::of(request));
         let mut response = match Form::wanted(request) {
             Form::Json => (ContentType::JSON, self.to_json().to_string()).respond_to(request)?,
             Form::Text => {

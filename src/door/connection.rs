@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::body::Body;
 use super::caps::Permit;
@@ -206,9 +206,10 @@ async fn answer(
             return pending().await;
         }
         Some(Given::WithBody(then)) => match relay::read(&shared, body).await {
-            Ok(body) => match then(body.clone()).await {
-                Some(whole) => whole.map(Body::whole),
-                None => relay::relay_read(&shared, peer, parts, body).await,
+            Ok(body) => match timeout(shared.limits.answer, then(body.clone())).await {
+                Ok(Some(whole)) => whole.map(Body::whole),
+                Ok(None) => relay::relay_read(&shared, peer, parts, body).await,
+                Err(_) => relay::refuse(504, relay::TOO_LONG, true),
             },
             Err(incomplete) => incomplete,
         },

@@ -45,6 +45,8 @@ pub(super) async fn relay_read(
     pass_on(shared, peer, parts, upload, &fate).await
 }
 
+pub(super) const TOO_LONG: &str = "The server took too long for this.";
+
 const BROKE_OFF: &str = "The request broke off before its body was whole. Nothing was done.";
 
 /// What to answer when a body has not come whole, if that is why there is no answer.
@@ -92,7 +94,7 @@ async fn pass_on(
                 refuse(502, "The server ended this request without an answer.", true)
             }
         }),
-        Err(_) => refuse(504, "The server took too long for this.", true),
+        Err(_) => refuse(504, TOO_LONG, true),
     }
 }
 

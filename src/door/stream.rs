@@ -182,6 +182,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
         else {
             return self.write(cx);
         };
+        // What a socket of TLS still has, it sends first.
+        if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
+            return Poll::Ready(None);
+        }
         let mut buffer = BUFFER.take();
         buffer.clear();
         let is_all = frames.append_news(&mut Chunks { out: &mut buffer, chunked: self.chunked });
@@ -191,16 +195,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Streaming<S> {
                 Poll::Ready(Ok(n)) if n > 0 => written += n,
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => {
-                    self.out = buffer.split_off(written);
-                    return Poll::Pending;
+                    self.out = buffer[written..].to_vec();
+                    break;
                 }
             }
         }
-        if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
-            return Poll::Ready(None);
-        }
         if buffer.capacity() <= 4 * JOINED_BYTES {
             BUFFER.set(buffer);
+        }
+        if !self.out.is_empty() {
+            return Poll::Pending;
+        }
+        if ready!(Pin::new(&mut *socket).poll_flush(cx)).is_err() {
+            return Poll::Ready(None);
         }
         if is_all { Poll::Pending } else { self.write(cx) }
     }
@@ -282,12 +289,13 @@ pub struct Chunks<'a> {
 }
 
 impl Chunks<'_> {
-    /// Appends a frame, which comes in two parts, as one chunk (RFC 9112, section 7.1).
-    pub fn push(&mut self, begin: &str, end: &str) {
+    /// Appends a frame, which comes in two parts, as one chunk (RFC 9112, section 7.1). Whether more
+    /// may follow before all of it is written.
+    pub fn push(&mut self, begin: &str, end: &str) -> bool {
         let length = begin.len() + end.len();
         if length == 0 {
             // An empty chunk would be the end.
-            return;
+            return true;
         }
         self.out.reserve(length + 24);
         if self.chunked {
@@ -303,6 +311,7 @@ impl Chunks<'_> {
         if self.chunked {
             self.out.extend_from_slice(b"\r\n");
         }
+        self.out.len() < JOINED_BYTES
     }
 }
 

@@ -409,10 +409,10 @@ impl Listener {
     }
 
     /// After an errand that told everything up to `cursor`, a position of this process: listens
-    /// again with the waker it had, and says whether something was published meanwhile.
+    /// again with the waker it had, and says whether something happened meanwhile.
     pub fn is_behind_again(&self, cursor: Cursor) -> bool {
         self.listening.wait_again();
-        self.is_behind(cursor)
+        self.is_behind(cursor) || self.hub.is_draining()
     }
 
     /// Whether something was published after a position of this process.

@@ -150,13 +150,13 @@ impl Stream {
 
     /// Tells all news, each in two parts ([`Delivery::with_parts`]), to whoever does the errand of
     /// this stream, and waits again with the waker of its task. False when something else is due
-    /// than news: [`Stream::poll_frame`] does it.
+    /// than news, or when `tell` says that it has enough: [`Stream::poll_frame`] does the rest.
     ///
     /// Most deliveries to many readers are made here: it takes no note of wakers, which
     /// [`Stream::poll_frame`] has done, and leaves the timer as it is, which at worst is early.
     ///
     /// [`Delivery::with_parts`]: super::batch::Delivery
-    pub fn each_news(&mut self, mut tell: impl FnMut(&str, &str)) -> bool {
+    pub fn each_news(&mut self, mut tell: impl FnMut(&str, &str) -> bool) -> bool {
         let now = Instant::now();
         loop {
             let hub = self.listener.hub();
@@ -180,10 +180,13 @@ impl Stream {
                 let delivery = hub.delivery(self.listener.topics(), self.cursor);
                 self.cursor = delivery.to;
                 self.heartbeat_at = now + HEARTBEAT;
-                self.sent += delivery.with_parts(self.age_ms(now), |shared, own| {
-                    tell(shared, own);
-                    shared.len() + own.len()
+                let (length, more) = delivery.with_parts(self.age_ms(now), |shared, own| {
+                    (shared.len() + own.len(), tell(shared, own))
                 });
+                self.sent += length;
+                if !more || self.sent >= MAX_BYTES {
+                    return false;
+                }
             }
             if !self.listener.is_behind_again(self.cursor) {
                 return true;
@@ -412,10 +415,37 @@ mod tests {
         assert!(second.contains(&format!(r#""from":"{from}""#)) && second.contains(r#""data":3"#));
     }
 
+    /// A waker, and how often it was woken.
+    fn counting() -> (std::task::Waker, Wakes) {
+        let wakes = Wakes::default();
+        (std::task::Waker::from(Arc::clone(&wakes.0)), wakes)
+    }
+
+    #[derive(Default)]
+    struct Wakes(Arc<Count>);
+
+    #[derive(Default)]
+    struct Count(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    impl Wakes {
+        fn get(&self) -> usize {
+            self.0.0.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+
     /// What an errand tells of a stream, and whether that was all.
     fn errand(stream: &mut Stream) -> (String, bool) {
         let mut told = String::new();
-        let all = stream.each_news(|shared, own| told.extend([shared, own]));
+        let all = stream.each_news(|shared, own| {
+            told.extend([shared, own]);
+            true
+        });
         (told, all)
     }
 
@@ -428,7 +458,7 @@ mod tests {
         assert_eq!(errand(&mut called), (String::new(), false), "hello is not news");
         next(&mut woken).await;
         next(&mut called).await;
-        let task = futures::task::noop_waker();
+        let (task, wakes) = counting();
         let mut cx = Context::from_waker(&task);
         assert!(called.poll_frame(&mut cx).is_pending());
         assert_eq!(errand(&mut called), (String::new(), true), "nothing new");
@@ -437,18 +467,27 @@ mod tests {
             let frame = next(&mut woken).await.expect("a batch");
             assert_eq!(errand(&mut called), (frame, true));
         }
-        // It waits as before, for one who only wakes.
-        let waiting = tokio::spawn(async move {
-            let frame = next(&mut called).await;
-            (called, frame)
-        });
-        tokio::task::yield_now().await;
-        bench.publish(4);
-        let (mut called, frame) = waiting.await.expect("runs");
-        assert!(frame.expect("a batch").contains(r#""data":4"#));
+        // It waits as before, with the waker of the task's last look.
+        for wake in [true, false] {
+            assert!(called.poll_frame(&mut cx).is_pending());
+            let before = wakes.get();
+            bench.hub.append(Topic::Site, [encode(Topic::Site, "created", &4)]);
+            let (told, all) = errand(&mut called);
+            assert!(told.contains(r#""data":4"#) && all && wakes.get() == before);
+            if wake {
+                bench.publish(5);
+                next(&mut called).await;
+            } else {
+                bench.hub.drain();
+            }
+            assert_eq!(wakes.get(), before + 1);
+        }
+        let bench = Bench::new();
+        let mut called = bench.open(bench.hub.head(), false, Box::new(|_| true));
+        next(&mut called).await;
         let next_is_due = Duration::from_millis(701);
         tokio::time::advance(next_is_due).await;
-        bench.publish(5);
+        bench.publish(6);
         assert_eq!(errand(&mut called), (String::new(), false), "the probe comes first");
     }
 

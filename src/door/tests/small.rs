@@ -73,6 +73,6 @@ async fn a_hook_is_not_asked_about_other_bodies_or_one_that_breaks_off_or_is_lat
     socket.write_all((post("/small", 5, "") + "hell").as_bytes()).await.expect("sends");
     socket.shutdown().await.expect("shuts");
     let broken = rest(&mut socket).await;
-    assert!(!broken.contains(" 200 "), "{broken}");
+    assert!(broken.is_empty() || broken.starts_with("HTTP/1.1 400"), "{broken}");
     assert_eq!(house.inner.asked(), [""; 0]);
 }

@@ -45,7 +45,8 @@ impl Listening {
         self.waits.store(true, Ordering::SeqCst);
     }
 
-    /// Waits again as before: whoever did its errand took the waker from nobody.
+    /// Waits again as before. The waker is still there; if another caller took it meanwhile, the
+    /// task is on its way and registers anew.
     pub(super) fn wait_again(&self) {
         self.waits.store(true, Ordering::SeqCst);
     }

@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use rocket::http::Cookie;
@@ -20,6 +23,7 @@ use super::events::{self, IfNoneMatch, LastEventId, Query};
 use super::{LIVE_HEADERS, LiveJson, NothingNew, STREAM_TYPE};
 use crate::config::Config;
 use crate::door::{Answer, Chunks, Frames, Hook, Run};
+use crate::error::{Error, Kind};
 use crate::headers;
 use crate::identity::{COOKIE as GUEST_COOKIE, Guest, SigningKey};
 use crate::live::Live;
@@ -94,9 +98,10 @@ impl Direct {
         }
         let caller = self.caller(&parts.headers, peer)?;
         caller.browser.as_ref()?;
-        let (live, headers) = (self.live.clone(), self.common());
+        let request_id = RequestId::fresh(&self.random);
+        let (live, headers) = (self.live.clone(), self.common(&request_id));
         Some(Answer::WithBody(Box::new(move |body| {
-            Box::pin(async move {
+            let saving = async move {
                 let submission = Submission {
                     id: Some(id),
                     client: form.get("client"),
@@ -104,9 +109,19 @@ impl Direct {
                     cursor: form.get("cursor"),
                     topics: form.get("topics"),
                 };
-                // What is refused is asked again by the other way, which says why.
-                let saved = documents::accept_update(&submission, &caller, body.into(), &live);
-                Some(whole(saved.await.ok()?, headers))
+                documents::accept_update(&submission, &caller, body.into(), &live).await
+            };
+            Box::pin(async move {
+                // A task of its own, as Rocket does it: what a client has begun is not left in the
+                // middle when it goes, a page that is being opened for it above all.
+                let saved = match tokio::spawn(saving).await {
+                    Ok(saved) => saved,
+                    Err(panic) => Err(Error::new(Kind::Internal).because(panic)),
+                };
+                Some(match saved {
+                    Ok(json) => whole(json, headers),
+                    Err(error) => refused(&error, &request_id, headers),
+                })
             })
         })))
     }
@@ -133,7 +148,7 @@ impl Direct {
             "stream" => Some(self.convert(events::open_stream(asked, caller, &self.live))),
             "poll" => Some(self.convert(events::poll(asked, &tag, &caller, &self.live))),
             "hold" => {
-                let (live, extra) = (self.live.clone(), self.common());
+                let (live, extra) = (self.live.clone(), self.fresh());
                 Some(Answer::Later(Box::pin(async move {
                     match events::hold(asked, &caller, &live).await.ok()? {
                         events::Answer::Json(json) => Some(whole(json, extra)),
@@ -171,8 +186,13 @@ impl Direct {
         Some(Caller::new(guest, address))
     }
 
+    /// Headers of an answer that has no line in the log.
+    fn fresh(&self) -> HeaderMap {
+        self.common(&RequestId::fresh(&self.random))
+    }
+
     /// Headers of any answer from here.
-    fn common(&self) -> HeaderMap {
+    fn common(&self, id: &RequestId) -> HeaderMap {
         let mut map = HeaderMap::new();
         let all = headers::outside_rocket(self.config.is_https()).chain(LIVE_HEADERS);
         for (name, value) in all {
@@ -180,14 +200,14 @@ impl Direct {
                 map.insert(name, HeaderValue::from_static(value));
             }
         }
-        if let Ok(id) = HeaderValue::try_from(RequestId::fresh(&self.random).to_string()) {
+        if let Ok(id) = HeaderValue::try_from(id.to_string()) {
             map.insert("x-request-id", id);
         }
         map
     }
 
     fn convert(&self, answer: events::Answer) -> Answer {
-        let mut headers = self.common();
+        let mut headers = self.fresh();
         match answer {
             events::Answer::Stream(answer) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(STREAM_TYPE));
@@ -212,6 +232,25 @@ fn is_media(parts: &Parts) -> Option<bool> {
         media |= headers::is_media(dest.to_str().ok()?);
     }
     Some(media)
+}
+
+/// An error as Rocket's route would answer it.
+fn refused(error: &Error, id: &RequestId, headers: HeaderMap) -> Response<Bytes> {
+    error.note(id);
+    let mut response = whole(LiveJson::new(error.to_json().to_string()), headers);
+    let headers = response.headers_mut();
+    // Which the route's own answers have, and errors have not.
+    for (name, _) in LIVE_HEADERS {
+        headers.remove(name);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(seconds) = error.try_again_secs() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    *response.status_mut() =
+        StatusCode::from_u16(error.status().code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
 }
 
 fn whole(json: LiveJson, mut headers: HeaderMap) -> Response<Bytes> {
@@ -244,4 +283,85 @@ fn read_query(form: &FormBody) -> Option<Query<'_>> {
         pad: form.get("pad"),
         shadow: form.get("shadow"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use yrs::{Doc, Options, Text as _, Transact as _};
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::live::{Author, LiveSettings};
+    use crate::store::{self, Store};
+
+    #[tokio::test]
+    async fn a_keystroke_is_answered_here_and_what_may_be_forged_or_is_unusual_is_left_to_rocket() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = dir.path().to_owned();
+        let options = store::Options { free_floor_bytes: 0, ..store::Options::default() };
+        let opened = tokio::task::spawn_blocking(move || Store::open(&at, options));
+        let store = opened.await.expect("joins").expect("opens");
+        let live = Live::open(store, &LiveSettings::default()).expect("opens");
+        let random = Random::from_system().expect("random");
+        let key = SigningKey::new([7; 32]);
+        let guest = Guest::random(&random);
+        let cookie = format!("{GUEST_COOKIE}={}", guest.to_cookie_value(&key, 20_000));
+        let who = Author { id: guest.id.clone(), name: guest.name.clone(), colour: guest.colour };
+        let (page, _) = live.create(&"Home".parse().expect("a path"), &who).await.expect("made");
+        let client = live.issue_client(page.id, &who).await.expect("issued");
+        let update = {
+            let id = yrs::ClientID::new(u64::from(client));
+            let doc = Doc::with_options(Options::with_client_id(id));
+            let text = doc.get_or_insert_text("body");
+            let mut transaction = doc.transact_mut();
+            text.insert(&mut transaction, 0, "a");
+            transaction.encode_update_v1()
+        };
+        let config = Config::from_settings(Settings::default()).expect("good");
+        let hook = hook(config, live, key, random);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let path = format!("/_live/pages/{}/updates?client=tabtabtab&op=o1", page.id);
+        let ask = |path: &str, headers: &[(&'static str, &str)]| {
+            let mut request = hyper::Request::post(path).header("host", "wiki.test");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).expect("a request").into_parts();
+            hook(&parts, peer)
+        };
+        let usual = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+        let answer = async |path: &str, body: Vec<u8>| match ask(path, &usual) {
+            Some(Answer::WithBody(then)) => then(body.into()).await.expect("an answer"),
+            _ => panic!("left to Rocket: {path}"),
+        };
+        for _ in 0..2 {
+            let saved = answer(&path, update.clone()).await;
+            assert_eq!(saved.status(), StatusCode::OK);
+            assert_eq!(saved.body().as_ref(), br#"{"rev":1,"saved":true}"#);
+        }
+        let broken = answer(&path.replace("o1", "o2"), vec![1, 2, 3]).await;
+        assert!(broken.status().is_client_error(), "{broken:?}");
+        assert!(broken.body().starts_with(br#"{"error":{"code":"#), "{broken:?}");
+        let nobody = answer(&path.replace(&page.id.to_string(), "999"), update.clone()).await;
+        assert_eq!(nobody.status(), StatusCode::NOT_FOUND);
+
+        let [cookie, ours] = usual;
+        for headers in [
+            &[cookie][..],
+            &[cookie, ("sec-fetch-site", "cross-site")],
+            &[cookie, ours, ("sec-fetch-site", "cross-site")],
+            &[cookie, ("origin", "http://evil.test")],
+            &[ours],
+            &[("cookie", "guest=forged"), ours],
+            &[cookie, ours, ("sec-fetch-dest", "image")],
+            &[cookie, ours, ("content-type", "application/x-www-form-urlencoded")],
+        ] {
+            assert!(ask(&path, headers).is_none(), "{headers:?}");
+        }
+        for odd in ["/_live/pages/+1/updates", "/_live/pages//updates", "/_live/pages/1/updates/"] {
+            assert!(ask(&format!("{odd}?client=tabtabtab&op=o3"), &usual).is_none(), "{odd}");
+        }
+        assert!(ask(&format!("{path}&op=o4"), &usual).is_none(), "twice");
+        assert!(ask(&format!("{path}&x=1"), &usual).is_none(), "unknown");
+    }
 }
