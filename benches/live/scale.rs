@@ -26,6 +26,9 @@ const IN_FLIGHT: [usize; 2] = [1, 8];
 /// Deliveries that are counted, about: some seconds, so that a moment of the machine decides nothing.
 const DELIVERIES: usize = 2_000_000;
 
+/// Events that a reader gets for each number in flight: a stream of Halley's ends itself after 1 MiB.
+const MOST_EVENTS: usize = 2_000;
+
 /// Rounds that are not counted.
 const WARM_UP: usize = 5;
 
@@ -172,7 +175,7 @@ async fn measure(
     let kernel = each(kernel_memory(), kernel) / 2;
     let mut rates = Vec::new();
     for in_flight in IN_FLIGHT {
-        let rounds = (DELIVERIES / clients / in_flight).clamp(30, 2_000);
+        let rounds = (DELIVERIES / clients / in_flight).clamp(30, MOST_EVENTS / in_flight);
         let (mut begun, mut cpu) = (Instant::now(), Duration::ZERO);
         for round in 0..WARM_UP + rounds {
             if round == WARM_UP {
