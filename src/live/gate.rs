@@ -16,7 +16,7 @@ mod wire;
 use std::collections::BTreeMap;
 
 use self::ranges::Ranges;
-use self::wire::Deletion;
+pub(in crate::live) use self::wire::{Content, Contents, Deletion, Id, Struct};
 
 /// Why an update is refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -33,9 +33,80 @@ const STRING: u8 = 4;
 
 /// One unit of text: who wrote it and its place in what they wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id {
-    pub(super) client: u64,
-    pub(super) clock: u32,
+pub(in crate::live) struct Id {
+    pub(in crate::live) client: u64,
+    pub(in crate::live) clock: u32,
+}
+
+/// One struct as it stands in an update.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::live) struct Struct<'a> {
+    /// Its first clock.
+    pub(in crate::live) clock: u32,
+    /// What it was put right after.
+    pub(in crate::live) origin: Option<Id>,
+    /// What it was put somewhere before.
+    pub(in crate::live) right_origin: Option<Id>,
+    pub(in crate::live) content: Content<'a>,
+}
+
+/// What a struct brings.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::live) enum Content<'a> {
+    /// Clocks up to this one, without a place in the text.
+    Collected(u32),
+    /// Clocks up to this one, whose text is gone already.
+    Deleted(u32),
+    /// Never empty once its end is known.
+    Text(&'a str),
+}
+
+/// A whole update, struct by struct. Whether it fits the document is not known.
+#[derive(Debug, Default)]
+pub(in crate::live) struct Contents<'a> {
+    /// Clients in the order in which they come, each once, with the end of what is theirs in
+    /// `structs`.
+    pub(in crate::live) sections: Vec<(u64, usize)>,
+    /// Those of one client after those of another; of one client without gaps. With the clock
+    /// after each.
+    pub(in crate::live) structs: Vec<(Struct<'a>, u32)>,
+    /// Per client sorted and non-overlapping; each client comes once.
+    pub(in crate::live) deletions: Vec<Deletion>,
+}
+
+impl<'a> Contents<'a> {
+    /// Reads an update that this server has accepted once, of any size. Memory is bounded by a
+    /// small multiple of `bytes`.
+    pub(in crate::live) fn read(bytes: &'a [u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader { bytes };
+        let mut contents = Self::default();
+        for _ in 0..reader.number()? {
+            let structs = reader.number()?;
+            if structs == 0 {
+                return Err(Refusal::Broken("a client without structs"));
+            }
+            let client = reader.client()?;
+            let mut clock = reader.clock()?;
+            for _ in 0..structs {
+                let found = reader.read_struct(clock)?;
+                clock = match found.content {
+                    Content::Collected(end) | Content::Deleted(end) => end,
+                    Content::Text(text) => text_end(text, clock)?.0,
+                };
+                contents.structs.push((found, clock));
+            }
+            contents.sections.push((client, contents.structs.len()));
+        }
+        contents.deletions = reader.read_deletions(usize::MAX)?;
+        if !reader.bytes.is_empty() {
+            return Err(Refusal::Broken("bytes after the end"));
+        }
+        let mut clients: Vec<u64> = contents.sections.iter().map(|section| section.0).collect();
+        if has_duplicates(&mut clients) {
+            return Err(Refusal::Broken("a client twice"));
+        }
+        Ok(contents)
+    }
 }
 
 /// Which neighbour an origin names.
@@ -91,10 +162,10 @@ impl Section {
 
 /// A deleted range `start..end` of one client.
 #[derive(Debug)]
-pub(super) struct Deletion {
-    pub(super) client: u64,
-    pub(super) start: u32,
-    pub(super) end: u32,
+pub(in crate::live) struct Deletion {
+    pub(in crate::live) client: u64,
+    pub(in crate::live) start: u32,
+    pub(in crate::live) end: u32,
 }
 
 /// A well-formed update. Whether it fits the document is not known yet.
@@ -165,73 +236,34 @@ impl Update {
         collect_origins: bool,
     ) -> Result<(), Refusal> {
         let clock = section.end;
-        let info = reader.byte()?;
-        if info == COLLECTED {
-            section.end = reader.range_end(clock)?;
-            section.deleted.insert(clock, section.end);
-            section.collected.insert(clock, section.end);
-            return Ok(());
-        }
-        // Bits 0x20 (a map key) and 0x10 (a kind for Yjs, ignored by yrs) never occur in text.
-        let kind = info & !(HAS_ORIGIN | HAS_RIGHT_ORIGIN);
-        if kind != STRING && kind != DELETED {
-            return Err(Refusal::Broken("something other than text"));
-        }
-        for (flag, side) in [(HAS_ORIGIN, Side::Left), (HAS_RIGHT_ORIGIN, Side::Right)] {
-            if info & flag != 0 {
-                let target = Id { client: reader.client()?, clock: reader.clock()? };
-                if collect_origins {
-                    let section = self.sections.len();
-                    self.origins.push(Origin { section, clock, target, side });
-                }
+        let found = reader.read_struct(clock)?;
+        for (target, side) in [(found.origin, Side::Left), (found.right_origin, Side::Right)] {
+            if let Some(target) = target.filter(|_| collect_origins) {
+                let section = self.sections.len();
+                self.origins.push(Origin { section, clock, target, side });
             }
         }
-        if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0
-            && (reader.number()? != 1 || reader.slice()? != ROOT)
-        {
-            return Err(Refusal::Broken("a parent other than the page's text"));
+        match found.content {
+            Content::Collected(end) => {
+                section.end = end;
+                section.deleted.insert(clock, end);
+                section.collected.insert(clock, end);
+            }
+            Content::Deleted(end) => {
+                section.end = end;
+                section.deleted.insert(clock, end);
+            }
+            Content::Text(text) => {
+                section.end = push_text(text, clock, &mut section.lows)?;
+                section.units += u64::from(section.end - clock);
+                section.bytes += text.len() as u64;
+            }
         }
-        if kind == DELETED {
-            section.end = reader.range_end(clock)?;
-            section.deleted.insert(clock, section.end);
-            return Ok(());
-        }
-        let text = std::str::from_utf8(reader.slice()?)
-            .map_err(|_| Refusal::Broken("text that is not UTF-8"))?;
-        section.end = push_text(text, clock, &mut section.lows)?;
-        section.units += u64::from(section.end - clock);
-        section.bytes += text.len() as u64;
         Ok(())
     }
 
     fn read_deletions(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<(), Refusal> {
-        // Each client costs bytes, so the loops are bounded by the body.
-        let mut clients = Vec::new();
-        for _ in 0..reader.number()? {
-            let client = reader.client()?;
-            clients.push(client);
-            let ranges = reader.number()?;
-            if ranges == 0 {
-                return Err(Refusal::Broken("a client without deleted ranges"));
-            }
-            let mut previous = 0;
-            for _ in 0..ranges {
-                if self.deletions.len() >= limits.deletions {
-                    return Err(Refusal::TooLarge("too many deleted ranges"));
-                }
-                let start = reader.clock()?;
-                let end = reader.range_end(start)?;
-                if start < previous {
-                    return Err(Refusal::Broken("deleted ranges out of order"));
-                }
-                previous = end;
-                self.deletions.push(Deletion { client, start, end });
-            }
-        }
-        // yrs would keep the last of two and forget what the first deleted.
-        if has_duplicates(&mut clients) {
-            return Err(Refusal::Broken("deletions of a client twice"));
-        }
+        self.deletions = reader.read_deletions(limits.deletions)?;
         Ok(())
     }
 }
@@ -281,9 +313,8 @@ fn has_duplicates(clients: &mut [u64]) -> bool {
     clients.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// Counts `text` from `clock` on in UTF-16 units, notes its low surrogates, and returns the clock
-/// after it.
-fn push_text(text: &str, clock: u32, lows: &mut Vec<u32>) -> Result<u32, Refusal> {
+/// The clock after `text` from `clock` on, and how many characters of it take two.
+fn text_end(text: &str, clock: u32) -> Result<(u32, usize), Refusal> {
     if text.is_empty() {
         return Err(Refusal::Broken("a struct without length"));
     }
@@ -292,6 +323,13 @@ fn push_text(text: &str, clock: u32, lows: &mut Vec<u32>) -> Result<u32, Refusal
     let units = text.chars().count() + pairs;
     let end = u32::try_from(units).ok().and_then(|units| clock.checked_add(units));
     let end = end.filter(|&end| end <= MAX_CLOCK).ok_or(Refusal::TooLarge("a clock"))?;
+    Ok((end, pairs))
+}
+
+/// Counts `text` from `clock` on in UTF-16 units, notes its low surrogates, and returns the clock
+/// after it.
+fn push_text(text: &str, clock: u32, lows: &mut Vec<u32>) -> Result<u32, Refusal> {
+    let (end, pairs) = text_end(text, clock)?;
     if pairs > 0 {
         lows.reserve(pairs);
         let mut at = clock;
@@ -315,6 +353,73 @@ struct Reader<'a> {
 const SHORT: Refusal = Refusal::Broken("ends too early");
 
 impl<'a> Reader<'a> {
+    /// One struct at `clock`. The end of a text is for the caller to count.
+    fn read_struct(&mut self, clock: u32) -> Result<Struct<'a>, Refusal> {
+        let info = self.byte()?;
+        let mut found =
+            Struct { clock, origin: None, right_origin: None, content: Content::Text("") };
+        if info == COLLECTED {
+            found.content = Content::Collected(self.range_end(clock)?);
+            return Ok(found);
+        }
+        // Bits 0x20 (a map key) and 0x10 (a kind for Yjs, ignored by yrs) never occur in text.
+        let kind = info & !(HAS_ORIGIN | HAS_RIGHT_ORIGIN);
+        if kind != STRING && kind != DELETED {
+            return Err(Refusal::Broken("something other than text"));
+        }
+        if info & HAS_ORIGIN != 0 {
+            found.origin = Some(Id { client: self.client()?, clock: self.clock()? });
+        }
+        if info & HAS_RIGHT_ORIGIN != 0 {
+            found.right_origin = Some(Id { client: self.client()?, clock: self.clock()? });
+        }
+        if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0
+            && (self.number()? != 1 || self.slice()? != ROOT)
+        {
+            return Err(Refusal::Broken("a parent other than the page's text"));
+        }
+        found.content = if kind == DELETED {
+            Content::Deleted(self.range_end(clock)?)
+        } else {
+            let text = std::str::from_utf8(self.slice()?);
+            Content::Text(text.map_err(|_| Refusal::Broken("text that is not UTF-8"))?)
+        };
+        Ok(found)
+    }
+
+    /// What is deleted, at most `most` ranges.
+    fn read_deletions(&mut self, most: usize) -> Result<Vec<Deletion>, Refusal> {
+        // Each client costs bytes, so the loops are bounded by the body.
+        let mut clients = Vec::new();
+        let mut deletions = Vec::new();
+        for _ in 0..self.number()? {
+            let client = self.client()?;
+            clients.push(client);
+            let ranges = self.number()?;
+            if ranges == 0 {
+                return Err(Refusal::Broken("a client without deleted ranges"));
+            }
+            let mut previous = 0;
+            for _ in 0..ranges {
+                if deletions.len() >= most {
+                    return Err(Refusal::TooLarge("too many deleted ranges"));
+                }
+                let start = self.clock()?;
+                let end = self.range_end(start)?;
+                if start < previous {
+                    return Err(Refusal::Broken("deleted ranges out of order"));
+                }
+                previous = end;
+                deletions.push(Deletion { client, start, end });
+            }
+        }
+        // yrs would keep the last of two and forget what the first deleted.
+        if has_duplicates(&mut clients) {
+            return Err(Refusal::Broken("deletions of a client twice"));
+        }
+        Ok(deletions)
+    }
+
     fn byte(&mut self) -> Result<u8, Refusal> {
         let (&first, rest) = self.bytes.split_first().ok_or(SHORT)?;
         self.bytes = rest;
