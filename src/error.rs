@@ -171,6 +171,7 @@ impl From<LiveError> for Error {
             LiveError::UnknownRevision => Kind::UnknownRevision.into(),
             LiveError::PageFull => Kind::PageFull.into(),
             LiveError::Refused(refusal) => refusal.into(),
+            LiveError::HistoryTooLong => Kind::HistoryTooLong.into(),
             LiveError::Busy => Kind::Busy.into(),
             LiveError::Store(error) => error.into(),
             LiveError::Document(error) => Self::new(Kind::Internal).because(error),

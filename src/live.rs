@@ -63,6 +63,9 @@
 //! `here joined|changed|left`, `site created|deleted|restored`, `recent writing|revised
 //! {page,path}` (a page has edits that are in no revision yet; a revision was closed or named).
 //!
+//! **History** `GET /_live/pages/<id>/timeline` answers a page's whole life by columns, see
+//! [`timeline::columns`]; its `ETag` says to which revision, and `If-None-Match` makes it a 304.
+//!
 //! **Measuring** `GET /_live/probe?nonce=` answers the server's time and whom it takes the client
 //! for; `POST` of the same says what has arrived of a body. The page `/connection` uses both.
 
@@ -84,6 +87,7 @@ mod repeats;
 mod room;
 mod rooms;
 pub mod stream;
+pub mod timeline;
 pub mod topic;
 
 use std::net::IpAddr;
@@ -178,6 +182,7 @@ struct Inner {
     repeats: repeats::Repeats,
     labs: labs::Labs,
     closing: history::Closing,
+    timelines: timeline::Timelines,
 }
 
 impl Live {
@@ -200,6 +205,7 @@ impl Live {
             repeats: repeats::Repeats::default(),
             labs: labs::Labs::below(settings.labs.clone()),
             closing: history::Closing::new(),
+            timelines: timeline::Timelines::default(),
         });
         let live = Self { inner };
         live.start_sweeping();

@@ -71,6 +71,100 @@ async fn an_old_text_is_brought_back_as_a_new_revision() {
     assert_eq!(wiki.get(&format!("/raw/Home?rev={rev}")).await.text(), "two\n");
 }
 
+/// The hidden fields of the form that undoes what the only author of a difference did.
+async fn undo_form(wiki: &Wiki, from: u64, to: u64) -> [(&'static str, String); 3] {
+    let diff = wiki.get(&format!("/diff/Home?from={from}&to={to}")).await;
+    let text = diff.text();
+    assert_eq!(text.matches("action=\"/undo/Home\"").count(), 1, "{text}");
+    ["author", "from", "to"].map(|name| {
+        let before = format!("name=\"{name}\" value=\"");
+        let at = text.find("action=\"/undo/Home\"").expect("a form");
+        let at = at + text[at..].find(&before).expect("a field") + before.len();
+        (name, text[at..].split('"').next().expect("a value").to_owned())
+    })
+}
+
+#[rocket::async_test]
+async fn one_persons_part_is_undone_and_what_others_wrote_meanwhile_stays() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "alpha\nbeta\ngamma\n").await;
+    // Each request without a cookie is somebody else.
+    let bob = write(&wiki, "Home", 1, "alpha\nspam <b>\ngamma\nmore spam\n").await;
+    write(&wiki, "Home", bob, "alpha 1\nspam <b>\ngamma\nmore spam\nnew\n").await;
+    let form = undo_form(&wiki, 1, bob).await;
+    assert_eq!((form[1].1.as_str(), form[2].1.clone()), ("1", bob.to_string()));
+    let fields: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let undone = wiki.post("/undo/Home", &fields).await;
+    assert_eq!((undone.status, undone.header("Location")), (303, Some("/wiki/Home")));
+    assert_eq!(wiki.get("/raw/Home").await.text(), "alpha 1\nbeta\ngamma\nnew\n");
+    // Twice is no error, and nothing of the history is lost.
+    assert_eq!(wiki.post("/undo/Home", &fields).await.status, 303);
+    assert_eq!(wiki.get("/raw/Home").await.text(), "alpha 1\nbeta\ngamma\nnew\n");
+    let old = wiki.get(&format!("/raw/Home?rev={bob}")).await;
+    assert_eq!(old.text(), "alpha\nspam <b>\ngamma\nmore spam\n");
+
+    let handle = fields[0].1;
+    for (path, author, from, to, status) in [
+        ("Home", "0123456789ab", "1", "2", 422),
+        ("Home", "<script>", "1", "2", 422),
+        ("Home", handle, "0", "1", 422),
+        ("Home", handle, "2", "1", 412),
+        ("Home", handle, "1", "999", 412),
+        ("Home", handle, "x", "2", 400),
+        ("Nowhere", handle, "1", "2", 404),
+    ] {
+        let fields = [("author", author), ("from", from), ("to", to)];
+        let answer = wiki.post(&format!("/undo/{path}"), &fields).await;
+        assert_eq!(answer.status, status, "{path} {author} {from} {to}");
+    }
+    let same = wiki.get("/diff/Home?from=1&to=1").await;
+    assert!(!same.text().contains("/undo/"));
+    assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
+    assert_eq!(wiki.post("/undo/Home", &fields).await.status, 410);
+}
+
+#[rocket::async_test]
+async fn a_pages_whole_life_is_sent_by_columns_and_not_again_until_it_changes() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "one \u{1f600} two\n").await;
+    let rev = write(&wiki, "Home", 1, "one \u{1f600} 2\n").await;
+    let id = wiki.get("/api/v1/pages/Home").await.json()["id"].as_u64().expect("a number");
+    let path = format!("/_live/pages/{id}/timeline");
+    let first = wiki.get(&path).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(first.header("Content-Type"), Some("application/json"));
+    let life = first.json();
+    assert_eq!((life["page"].as_u64(), life["head"].as_u64()), (Some(id), Some(rev)));
+    assert_eq!(life["entries"]["author"], serde_json::json!([0, 1, 1, rev - 1]));
+    assert_eq!(life["entries"]["at"].as_array().map(Vec::len), Some(rev as usize));
+    assert_eq!(life["authors"].as_array().map(Vec::len), Some(2));
+    assert!(life["authors"][0].get("id").is_none(), "a login is nobody's business");
+    assert_eq!(life["named"], serde_json::json!([]));
+    let text = life["text"].as_str().expect("a text");
+    assert!(text.contains("two") && text.contains('2'), "{text}");
+
+    let tag = first.header("ETag").expect("a tag").to_owned();
+    let again = wiki.ask(Method::Get, &path).header(Header::new("If-None-Match", tag.clone()));
+    let again = send(again).await;
+    assert_eq!((again.status, again.bytes.len()), (304, 0));
+    assert_eq!(again.header("ETag"), Some(tag.as_str()));
+    // A name is news as well.
+    let named = [("rev", "1"), ("name", "First \"draft\"")];
+    assert_eq!(wiki.post("/history/Home", &named).await.status, 303);
+    let again = wiki.ask(Method::Get, &path).header(Header::new("If-None-Match", tag.clone()));
+    let again = send(again).await;
+    assert_eq!(again.status, 200);
+    let expected = serde_json::json!([{ "rev": 1, "name": "First \"draft\"" }]);
+    assert_eq!(again.json()["named"], expected);
+
+    for missing in ["/_live/pages/99/timeline", "/_live/pages/x/timeline"] {
+        assert_eq!(wiki.get(missing).await.error_code(), "no_page", "{missing}");
+    }
+    assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
+    let deleted = wiki.get(&path).await;
+    assert!([403, 404, 410].contains(&deleted.status), "{}", deleted.status);
+}
+
 #[rocket::async_test]
 async fn a_history_of_nothing_and_requests_that_make_no_sense_are_answered() {
     let wiki = Wiki::new().await;

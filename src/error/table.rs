@@ -102,6 +102,8 @@ kinds! {
     BadName = 422 "bad_name" "That name cannot be used" "This name cannot be used.";
     /// An update that does not decode.
     BrokenUpdate = 422 "broken_update" "This edit cannot be taken" "The edit could not be read.";
+    /// More edits than can be taken apart at once.
+    HistoryTooLong = 422 "history_too_long" "This page has too long a history" "The page has been edited so often that who wrote what cannot be worked out.";
     /// Not by way of the front door.
     Misdirected = 421 "misdirected" "Not this way" "This is an inner part of the server. Please use its public address.";
     /// An edit of an existing page that does not say what it starts from.

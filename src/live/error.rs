@@ -19,6 +19,9 @@ pub enum LiveError {
     /// The text would pass [`MAX_TEXT_BYTES`](crate::page::MAX_TEXT_BYTES).
     #[error("the page is full")]
     PageFull,
+    /// The page's history is too long to be taken apart, see [`timeline`](super::timeline).
+    #[error("the history of the page is too long")]
+    HistoryTooLong,
     /// Too much is waiting; try again.
     #[error("too much is waiting")]
     Busy,

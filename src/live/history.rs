@@ -62,10 +62,16 @@ impl RevisionAuthor {
     /// What stands for the login in addresses: the same on all pages, and not the login itself.
     #[must_use]
     pub fn handle(&self) -> String {
-        let mut hasher = blake3::Hasher::new_derive_key("Halley 2026 author's handle");
-        hasher.update(self.id.as_bytes());
-        hasher.finalize().to_hex()[..12].to_owned()
+        handle(&self.id)
     }
+}
+
+/// What stands for a login in addresses, see [`RevisionAuthor::handle`].
+#[must_use]
+pub fn handle(login: &str) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("Halley 2026 author's handle");
+    hasher.update(login.as_bytes());
+    hasher.finalize().to_hex()[..12].to_owned()
 }
 
 /// A stretch of a page's log.

@@ -152,6 +152,11 @@ impl Room {
         Ok((state.revision, text))
     }
 
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.lock().revision
+    }
+
     /// What a login was last called on this page, and its colour.
     pub fn author(&self, login: &str) -> (String, u8) {
         let clients = self.clients();

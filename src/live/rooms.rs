@@ -139,6 +139,7 @@ impl Live {
             }
         }
         self.rooms().retain(|id, cell| !self.leaves(*id, cell));
+        self.inner.timelines.forget_idle(|id| self.pages().get(id).is_some());
         self.hub().forget_idle();
         self.rates().forget_idle();
     }

@@ -23,13 +23,22 @@ const ROWS: usize = 50;
 
 pub(super) fn stage() -> AdHoc {
     AdHoc::on_ignite("History", |rocket| async {
-        rocket.mount("/", routes![show_history, name_revision, show_diff, bring_back])
+        rocket.mount("/", routes![show_history, name_revision, show_diff, bring_back, undo_part])
     })
 }
 
 /// Whether this can stand for an author, see [`crate::live::history::RevisionAuthor::handle`].
 fn is_handle(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Takes one change from what may be done in a while. Whoever has no cookie is new with each
+/// request, so the address counts.
+fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> Result<(), Error> {
+    let login = if guest.is_known() { guest.id.clone() } else { subscriber(address.0).to_string() };
+    live.rates()
+        .take(Rate::Changes, &login, 1)
+        .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))
 }
 
 /// The page that is asked about, or what to answer instead.
@@ -99,12 +108,8 @@ async fn name_revision(
         return Err(Error::new(Kind::BadInput).saying(sentence));
     }
     let name = Some(name).filter(|name| !name.is_empty());
-    // Each is told to everybody who watches the list of changes. Whoever has no cookie is new with
-    // each request, so the address counts.
-    let login = if guest.is_known() { guest.id.clone() } else { subscriber(address.0).to_string() };
-    live.rates()
-        .take(Rate::Changes, &login, 1)
-        .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))?;
+    // Each is told to everybody who watches the list of changes.
+    spend_change(live, &guest, &address)?;
     live.name_revision(page.id, at, name, &Author::from(&guest)).await?;
     Ok(Redirect::see_other(format!("/history/{}", page.path.to_url())))
 }
@@ -135,6 +140,10 @@ async fn show_diff(
     }
     let compared = live.compare(page.id, from, to).await?.ok_or(Kind::NoRevision)?;
     let can_write = may(&guest, Action::Write, Some(&page));
+    let parts = match can_write && from < to {
+        true => live.authors_between(page.id, from, to).await?.unwrap_or_default(),
+        false => Vec::new(),
+    };
     let view = DiffView::new(
         PageView::new(&page, head),
         Range { from, to, head },
@@ -142,6 +151,7 @@ async fn show_diff(
         view == Some("split"),
         can_write,
     );
+    let view = view.with_authors(&parts);
     Ok(Reply::Html(Html::new(&site, &view)))
 }
 
@@ -157,5 +167,31 @@ async fn bring_back(
     require(&guest, Action::Write, Some(&page))?;
     let at = parse_revision(body.need("rev")?)?;
     live.revert_to(page.id, at, &Author::from(&guest)).await?;
+    Ok(Redirect::see_other(wiki_url(&page.path)))
+}
+
+#[post("/undo/<_..>", data = "<body>")]
+async fn undo_part(
+    _guard: WriteGuard,
+    target: Target,
+    guest: Guest,
+    address: ClientAddr,
+    live: &State<Live>,
+    body: FormBody,
+) -> Result<Redirect, Error> {
+    let page = find(live, &target.path)?;
+    require(&guest, Action::Write, Some(&page))?;
+    let stretch = (parse_revision(body.need("from")?)?, parse_revision(body.need("to")?)?);
+    let author = body.need("author")?;
+    if !is_handle(author) {
+        return Err(Error::new(Kind::BadInput).saying("That stands for no author."));
+    }
+    // It may have to go through the page's whole life.
+    spend_change(live, &guest, &address)?;
+    let undone = live.undo(page.id, author, stretch, &Author::from(&guest)).await?;
+    if undone.is_none() {
+        let sentence = "They have written nothing in these revisions.";
+        return Err(Error::new(Kind::BadInput).saying(sentence));
+    }
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }

@@ -10,6 +10,7 @@ mod documents;
 mod events;
 mod names;
 mod probe;
+mod timeline;
 
 pub(crate) use direct::hook;
 
@@ -34,6 +35,7 @@ pub fn stage() -> AdHoc {
                 documents::post_doc,
                 documents::open_session,
                 documents::post_update,
+                timeline::read_timeline,
                 names::complete_name,
                 names::post_report,
                 probe::read_probe,

@@ -4,9 +4,14 @@ use serde::Serialize;
 
 use super::{PageView, wiki_url};
 use crate::diff::{self, Diff};
-use crate::live::history::{History, HistoryQuery, Recent, RecentRow, RevisionInfo};
+use crate::live::history::{
+    History, HistoryQuery, Recent, RecentRow, RevisionAuthor, RevisionInfo,
+};
 use crate::page::Revision;
 use crate::time;
+
+/// Authors on the page of a difference whose part can be taken back there.
+const MAX_PARTS: usize = 20;
 
 /// `history`: a page's revisions, by day.
 #[derive(Debug, Serialize)]
@@ -151,7 +156,7 @@ impl RevisionView {
 }
 
 impl AuthorView {
-    fn new(author: &crate::live::history::RevisionAuthor) -> Self {
+    fn new(author: &RevisionAuthor) -> Self {
         Self { name: author.name.clone(), colour: author.colour, handle: author.handle() }
     }
 }
@@ -274,6 +279,10 @@ pub struct DiffView {
     pub only_ends: bool,
     /// True when whoever asks may write the page.
     pub can_write: bool,
+    /// Whose part can be taken back, the busiest first.
+    pub authors: Vec<AuthorView>,
+    /// How many more have a part.
+    pub others: usize,
 }
 
 /// One row: a line of either side or of both.
@@ -345,7 +354,29 @@ impl DiffView {
         }
         give(&mut waiting, &mut views);
         let rows = views;
-        Self { page, range, split, rows, added, removed, is_coarse, is_cut, only_ends, can_write }
+        let (authors, others) = (Vec::new(), 0);
+        Self {
+            page,
+            range,
+            split,
+            rows,
+            added,
+            removed,
+            is_coarse,
+            is_cut,
+            only_ends,
+            can_write,
+            authors,
+            others,
+        }
+    }
+
+    /// The same with those whose part can be taken back.
+    #[must_use]
+    pub fn with_authors(mut self, authors: &[RevisionAuthor]) -> Self {
+        self.authors = authors.iter().take(MAX_PARTS).map(AuthorView::new).collect();
+        self.others = authors.len().saturating_sub(MAX_PARTS);
+        self
     }
 }
 

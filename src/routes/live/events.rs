@@ -34,7 +34,7 @@ const STALE_EVENTS: u64 = 10_000;
 pub struct LastEventId(Option<Cursor>);
 
 /// `If-None-Match`, without its quotes.
-pub struct IfNoneMatch(Option<String>);
+pub struct IfNoneMatch(pub(super) Option<String>);
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for LastEventId {
