@@ -416,6 +416,18 @@ impl Live {
         text: String,
         who: &Author,
     ) -> Result<Merged, LiveError> {
+        self.merge_noted(id, base, text, who, "").await
+    }
+
+    /// The same with a note in the log about what it is, see [`timeline`].
+    async fn merge_noted(
+        &self,
+        id: PageId,
+        base: Revision,
+        text: String,
+        who: &Author,
+        note: &str,
+    ) -> Result<Merged, LiveError> {
         self.writable(id)?;
         if text.len() > MAX_TEXT_BYTES {
             return Err(LiveError::PageFull);
@@ -454,7 +466,7 @@ impl Live {
         if edit.update.is_empty() {
             return Ok(Merged { revision, conflicts: edit.conflicts });
         }
-        let op = format!("{mark}:{client}");
+        let op = format!("{mark}:{client}{note}");
         let revision = room.submit(who.clone(), op, edit.update, true).await?;
         Ok(Merged { revision, conflicts: edit.conflicts })
     }

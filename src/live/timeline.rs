@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub(super) use self::cache::Timelines;
 pub use self::columns::{Names, TimelineAuthor};
+use self::undo::Undone;
 use crate::page::{PageId, Revision};
 
 /// Characters side by side whose births and deaths follow a rule.
@@ -71,6 +72,8 @@ struct Entries {
     author: Vec<u32>,
     /// Per revision, milliseconds since 1970.
     at_ms: Vec<u64>,
+    /// Edits that took back somebody's part, in the order of the log.
+    undone: Vec<Undone>,
 }
 
 /// A page's life up to a revision.
@@ -184,8 +187,8 @@ impl Timeline {
 
     /// The text at revision `now` without one author's part of the revisions after `from` up to
     /// `to`: what they inserted there and is still there is taken out, and what they deleted there
-    /// is put back where it was, unless it was their own of those revisions. `None` when `now` is
-    /// after the head.
+    /// is put back where it was, unless it was their own of those revisions, or an earlier edit of
+    /// this kind has put it back already. `None` when `now` is after the head.
     #[must_use]
     pub fn without(
         &self,
@@ -199,9 +202,13 @@ impl Timeline {
             let rev = Revision(rev.into());
             from < rev && rev <= to && self.author(rev) == Some(author)
         };
+        let before = undo::before(&self.entries, author, now);
+        let is_back =
+            |born: u32, died: u32| before.iter().any(|undone| undone.put_back(born, died));
         let stays = |born: u32, died: u32| {
             let is_there = died == 0 || died > now;
-            born <= now && !theirs(born) && (is_there || theirs(died))
+            let stays = born <= now && !theirs(born) && (is_there || theirs(died));
+            stays && (is_there || !is_back(born, died))
         };
         let mut out = String::new();
         for (span, text) in self.texts() {

@@ -205,6 +205,7 @@ fn grow(
             if !growing.add(&entry.author, entry.at_ms, &entry.update) {
                 log::warn!("page {page}: update {position} has no part in the page's history");
             }
+            growing.note(&entry.op);
         }
         if growing.bytes() > MAX_BYTES || growing.is_overworked() {
             log::warn!("the history of page {page} is too long for a timeline");

@@ -1,5 +1,6 @@
 //! From the list of pieces to spans.
 
+use super::undo::Undone;
 use super::weave::{Piece, Weave};
 use super::{Entries, Span, Timeline};
 use crate::page::{PageId, Revision};
@@ -32,6 +33,15 @@ impl Growing {
         self.entries.author.push(author);
         self.entries.at_ms.push(at_ms);
         self.weave.apply(update, self.entries.author.len() as u32)
+    }
+
+    /// Takes in the operation id of the last update, which says when that took back somebody's
+    /// part.
+    pub(super) fn note(&mut self, op: &str) {
+        let rev = self.entries.author.len() as u32;
+        if let Some(undone) = Undone::read(op, rev, &self.entries.logins) {
+            self.entries.undone.push(undone);
+        }
     }
 
     /// About how many bytes it takes.

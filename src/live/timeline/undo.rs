@@ -1,7 +1,14 @@
 //! Taking back one person's part.
+//!
+//! What they deleted comes back as new text, so to take the same part back once more would put it
+//! there twice. The operation id in the log therefore says what was taken back
+//! (`merge:…:undo:<handle>.<from>.<to>`; no browser's operation id has a colon), and what an
+//! earlier one has put back is left alone, unless that one was taken back itself.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::Entries;
 use crate::live::history::{RevisionAuthor, handle};
 use crate::live::{Author, Live, LiveError, blocking};
 use crate::page::{PageId, Revision};
@@ -9,6 +16,64 @@ use crate::page::{PageId, Revision};
 /// Log read at a time, and at most to find out who wrote in a stretch of it.
 const STEP_BYTES: usize = 1 << 20;
 const MAX_STEPS: usize = 16;
+
+/// Before what was taken back, in an operation id.
+const NOTE: &str = ":undo:";
+
+/// Earlier ones that are looked at, of the whole page and of one author: the newest. Each costs
+/// time for each character.
+const MAX_UNDONE: usize = 1_000;
+const MAX_BEFORE: usize = 64;
+
+/// An edit that took back somebody's part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undone {
+    /// Its revision.
+    rev: u32,
+    /// Whose part, by number.
+    author: u32,
+    /// Of the revisions after this one
+    from: u32,
+    /// up to this one.
+    to: u32,
+}
+
+impl Undone {
+    /// From the operation id of a revision. The author has written before.
+    pub(super) fn read(op: &str, rev: u32, logins: &[Arc<str>]) -> Option<Self> {
+        let (_, note) = op.split_once(NOTE)?;
+        let mut parts = note.split('.');
+        let (wanted, from, to) = (parts.next()?, parts.next()?, parts.next()?);
+        let author = logins.iter().position(|login| handle(login) == wanted)?;
+        Some(Self { rev, author: author as u32, from: from.parse().ok()?, to: to.parse().ok()? })
+    }
+
+    /// Whether it put back what came and went with these revisions, the second by its author.
+    pub(super) fn put_back(&self, born: u32, died: u32) -> bool {
+        self.has(died) && !self.has(born)
+    }
+
+    fn has(&self, rev: u32) -> bool {
+        self.from < rev && rev <= self.to
+    }
+}
+
+/// The edits up to a revision that took back parts of an author and were not taken back
+/// themselves.
+pub(super) fn before(entries: &Entries, author: u32, now: u32) -> Vec<Undone> {
+    let end = entries.undone.partition_point(|undone| undone.rev <= now);
+    let mut stand: Vec<Undone> = Vec::new();
+    // The newest first: whether one stands depends on those after it alone.
+    for undone in entries.undone[..end].iter().rev().take(MAX_UNDONE) {
+        let by = entries.author.get(undone.rev as usize - 1);
+        if !stand.iter().any(|later| Some(&later.author) == by && later.has(undone.rev)) {
+            stand.push(*undone);
+        }
+    }
+    stand.retain(|undone| undone.author == author);
+    stand.truncate(MAX_BEFORE);
+    stand
+}
 
 impl Live {
     /// Takes back what one person did in the revisions after `from` up to `to`, as a new edit that
@@ -42,7 +107,8 @@ impl Live {
         })
         .await?;
         let Some((now, text)) = found else { return Ok(None) };
-        Ok(Some(self.merge_text(id, now, text, who).await?.revision))
+        let note = format!("{NOTE}{author}.{from}.{to}");
+        Ok(Some(self.merge_noted(id, now, text, who, &note).await?.revision))
     }
 
     /// Who wrote in the revisions after `from` up to `to`, the busiest first. Only the log is

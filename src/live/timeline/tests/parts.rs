@@ -100,6 +100,33 @@ fn at_random_no_character_of_the_others_is_lost_and_none_of_theirs_stays() {
 }
 
 #[test]
+fn what_was_put_back_is_not_put_back_again_unless_that_was_taken_back_itself() {
+    let mut desk = Desk::new();
+    let begun = desk.write("ann", "", "one two three");
+    let end = desk.write("bob", "two ", "spam ");
+    assert_eq!(desk.without(BOB, begun, end), "one two three");
+    // As `Live::undo` does it.
+    let undo = desk.write("ann", "spam ", "two ");
+    desk.growing
+        .note(&format!("merge:x:1:undo:{}.{begun}.{end}", crate::live::history::handle("bob")));
+    assert_eq!(desk.without(BOB, begun, end), desk.replica.text());
+    assert_eq!(desk.without(BOB, 0, undo), desk.replica.text());
+    // To take back the taking back brings Bob's words again.
+    assert_eq!(desk.without(ANN, end, undo), "one spam three");
+    let again = desk.write("ann", "two ", "spam ");
+    desk.growing
+        .note(&format!("merge:x:1:undo:{}.{end}.{undo}", crate::live::history::handle("ann")));
+    assert_eq!(desk.without(ANN, end, undo), desk.replica.text());
+    // And now there is something to take back once more; the words are Ann's now and stay.
+    assert_eq!(desk.without(BOB, begun, end), "one two spam three");
+    // What others put into an operation id is no such edit.
+    for op in ["", "undo", "merge:x:1", ":undo:", ":undo:x.1.2", ":undo:x.y", ":undo:..1"] {
+        desk.growing.note(op);
+    }
+    assert_eq!(desk.without(ANN, again - 1, again), "one two three");
+}
+
+#[test]
 fn authors_of_a_stretch_are_counted() {
     let mut desk = Desk::new();
     desk.write("ann", "", "a");
