@@ -214,3 +214,33 @@ fn grow(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_the_longest_time_ago_makes_room_and_what_is_too_large_is_not_kept() {
+        let timelines = Timelines::default();
+        let keep = |id: u64, bytes: usize| {
+            let slot = timelines.slot(PageId(id));
+            slot.bytes.store(bytes, Ordering::Relaxed);
+            timelines.shrink();
+        };
+        let kept = || {
+            let mut kept: Vec<_> = timelines.slots().keys().map(|id| id.0).collect();
+            kept.sort_unstable();
+            kept
+        };
+        let third = CACHE_BYTES / 3;
+        (1..=3).for_each(|id| keep(id, third));
+        assert_eq!(kept(), [1, 2, 3]);
+        timelines.slot(PageId(1));
+        keep(4, third);
+        assert_eq!(kept(), [1, 3, 4], "2 was used the longest time ago");
+        keep(5, CACHE_BYTES + 1);
+        assert_eq!(kept(), [] as [u64; 0]);
+        keep(6, 1);
+        assert_eq!(kept(), [6]);
+    }
+}

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yrs::updates::decoder::Decode;
@@ -144,22 +146,38 @@ fn life(random: &mut StdRng, authors: usize, revisions: usize, with_units: bool)
     };
     note(&mut life, &server);
     let mut carets = vec![0_u32; authors];
+    // Whether an editor has something that the server has not.
+    let mut unsent = vec![false; authors];
     while life.log.len() < revisions {
         let who = random.random_range(0..authors);
         if random.random_bool(0.02) {
             editors[who] = Replica::new(random.random_range(1..u64::from(u32::MAX)));
+            unsent[who] = false;
         }
         let editor = &editors[who];
-        if random.random_bool(0.3) {
-            editor.apply(&server.state());
+        match random.random_range(0..10) {
+            0..=2 => editor.apply(&server.state()),
+            // From another, past the server.
+            3 => {
+                let other = random.random_range(0..authors);
+                if other != who {
+                    editor.apply(&editors[other].state());
+                    unsent[who] = true;
+                }
+            }
+            _ => {}
         }
-        let offline = random.random_bool(0.3);
         let mut updates = Vec::new();
         for _ in 0..random.random_range(1..8) {
             updates.push(edit(editor, &mut carets[who], random));
         }
-        // Whoever was offline sends everything at once, with all that they know to be deleted.
-        if offline {
+        if random.random_bool(0.4) {
+            unsent[who] = true;
+            continue;
+        }
+        // Whoever was offline sends everything at once, with all that they know to be deleted, and
+        // perhaps with what others have typed.
+        if std::mem::take(&mut unsent[who]) {
             updates = vec![editor.beyond(&server)];
         }
         for update in updates {
@@ -185,10 +203,10 @@ fn edit(editor: &Replica, caret: &mut u32, random: &mut StdRng) -> Vec<u8> {
     // Somebody else may have deleted what was there.
     let here = borders.partition_point(|&border| border < *caret).min(borders.len() - 1);
     match random.random_range(0..10) {
-        // Typing.
-        0..=4 => {
+        // Typing, and each time before what was typed last.
+        how @ 0..=4 => {
             let insert = WORDS[random.random_range(0..2)];
-            *caret = borders[here] + 1;
+            *caret = borders[here] + u32::from(how < 3);
             editor.replace(borders[here], 0, insert)
         }
         // Going back over it.
@@ -216,9 +234,10 @@ fn edit(editor: &Replica, caret: &mut u32, random: &mut StdRng) -> Vec<u8> {
 #[test]
 fn the_text_at_every_revision_is_what_yrs_had_then() {
     let mut random = seeded("texts");
-    for round in 0..12 {
-        let authors = random.random_range(1..7);
-        let life = life(&mut random, authors, 400, false);
+    for round in 0..40 {
+        let authors = random.random_range(1..9);
+        let revisions = random.random_range(20..400);
+        let life = life(&mut random, authors, revisions, false);
         let timeline = life.timeline();
         assert_eq!(timeline.head(), Revision(life.log.len() as u64));
         for (rev, text) in life.texts.iter().enumerate() {
@@ -226,6 +245,27 @@ fn the_text_at_every_revision_is_what_yrs_had_then() {
             assert_eq!(found.as_ref(), Some(text), "round {round}, revision {rev}");
         }
         assert_eq!(timeline.text_at(timeline.head().next()), None);
+    }
+}
+
+/// Updates of Yjs itself, each with its client and the text after it
+/// (`tests/gate_suite/yjs.mjs`).
+#[test]
+fn what_yjs_wrote_comes_out_as_yjs_had_it() {
+    let decode = |text: &str| BASE64.decode(text).expect("base64");
+    let mut growing = Growing::default();
+    let mut texts = vec![String::new()];
+    for line in include_str!("../../../tests/gate_suite/yjs_updates.txt").lines() {
+        let mut parts = line.split(' ');
+        let mut next = || parts.next().unwrap_or_default();
+        let (client, update, text) = (next(), decode(next()), decode(next()));
+        assert!(growing.add(client, 0, &update), "{line}");
+        texts.push(String::from_utf8(text).expect("UTF-8"));
+    }
+    assert!(texts.len() > 100);
+    let timeline = growing.timeline(PageId(1));
+    for (rev, text) in texts.into_iter().enumerate() {
+        assert_eq!(timeline.text_at(Revision(rev as u64)), Some(text), "revision {rev}");
     }
 }
 
