@@ -133,6 +133,7 @@ async fn a_pages_whole_life_is_sent_by_columns_and_not_again_until_it_changes() 
     let first = wiki.get(&path).await;
     assert_eq!(first.status, 200, "{}", first.text());
     assert_eq!(first.header("Content-Type"), Some("application/json"));
+    assert_eq!(first.header("Cache-Control"), Some("private, no-cache"));
     let life = first.json();
     assert_eq!((life["page"].as_u64(), life["head"].as_u64()), (Some(id), Some(rev)));
     assert_eq!(life["entries"]["author"], serde_json::json!([0, 1, 1, rev - 1]));

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::Replica;
 use crate::live::history::handle;
 use crate::live::{Author, Live, LiveError, LiveSettings};
 use crate::page::{PageId, Revision};
-use crate::store::{Options, Store};
+use crate::store::{LogEntry, Options, Store};
 
 struct Bench {
     live: Live,
+    store: Store,
     id: PageId,
     _dir: tempfile::TempDir,
 }
@@ -25,10 +27,10 @@ impl Bench {
             Store::open(&at, Options { free_floor_bytes: 0, ..Options::default() })
         });
         let store = store.await.expect("joins").expect("opens");
-        let live = Live::open(store, &LiveSettings::default()).expect("opens");
+        let live = Live::open(store.clone(), &LiveSettings::default()).expect("opens");
         let path = "Home".parse().expect("a path");
         let (page, _) = live.create(&path, &author("ann")).await.expect("made");
-        Self { live, id: page.id, _dir: dir }
+        Self { live, store, id: page.id, _dir: dir }
     }
 
     /// Merges a text made from a revision.
@@ -99,4 +101,25 @@ async fn one_persons_part_is_taken_back_while_others_go_on() {
     let authors = authors.expect("read").expect("small enough");
     let short: Vec<_> = authors.iter().map(|a| (a.name.as_str(), a.edits)).collect();
     assert_eq!(short, [("ANN", 1), ("BOB", 1)]);
+}
+
+#[tokio::test]
+async fn a_history_that_takes_too_long_is_refused_and_the_page_can_be_read_all_the_same() {
+    let bench = Bench::new().await;
+    // All at the same place without knowing of each other: each is compared with all before it.
+    let entries = (1..=1_500).map(|client| LogEntry {
+        at_ms: client,
+        author: "eve".into(),
+        op: client.to_string(),
+        update: Replica::new(client).replace(0, 0, "x"),
+    });
+    bench.store.append(bench.id, entries.collect()).await.expect("written");
+    for _ in 0..2 {
+        let refused = bench.live.timeline(bench.id).await;
+        assert!(matches!(refused, Err(LiveError::HistoryTooLong)));
+    }
+    let stretch = (Revision(0), Revision(1));
+    let undone = bench.live.undo(bench.id, &handle("eve"), stretch, &author("ann")).await;
+    assert!(matches!(undone, Err(LiveError::HistoryTooLong)));
+    assert_eq!(bench.text().await, "x".repeat(1_500));
 }
