@@ -14,6 +14,7 @@ mod lab;
 mod live;
 mod manage;
 mod name;
+mod playback;
 mod raw;
 mod read;
 mod recent;
@@ -31,7 +32,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 14] = [
+    let stages: [fn() -> AdHoc; 15] = [
         health::stage,
         files::stage,
         read::stage,
@@ -39,6 +40,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         manage::stage,
         raw::stage,
         history::stage,
+        playback::stage,
         recent::stage,
         feed::stage,
         name::stage,

@@ -2,6 +2,7 @@
 
 mod history;
 mod pages;
+mod playback;
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use self::history::{DiffView, HistoryView, Range, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
+pub use self::playback::{BlameView, PlaybackView};
 use crate::assets::Assets;
 use crate::config::Config;
 use crate::error::Error;
@@ -394,6 +396,8 @@ views! {
     RecentView = "recent.html.j2", |_v| "Recent changes";
     HistoryView = "history.html.j2", |v| format!("History of {}", v.page.title);
     DiffView = "diff.html.j2", |v| format!("Changes of {}", v.page.title);
+    PlaybackView = "playback.html.j2", |v| format!("Playback of {}", v.page.title);
+    BlameView = "blame.html.j2", |v| format!("Authors of {}", v.page.title);
     NewView = "new.html.j2", |_v| "New page";
     DeleteView = "delete.html.j2", |v| format!("Delete {}", v.page.path);
     NameView = "name.html.j2", |_v| "Your name";

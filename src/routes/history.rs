@@ -42,7 +42,7 @@ fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> Result<(), 
 }
 
 /// The page that is asked about, or what to answer instead.
-fn wanted(
+pub(super) fn wanted(
     site: &Site,
     target: &Target,
     prefix: &str,

@@ -46,11 +46,13 @@ async fn show_front(site: Site, guest: Guest, live: &State<Live>) -> Result<Repl
     }
 }
 
-#[get("/wiki/<_..>?<rev>")]
+#[get("/wiki/<_..>?<rev>&<blame>")]
+#[expect(clippy::too_many_arguments, reason = "a handler's arguments are its contract")]
 async fn show_page(
     site: Site,
     target: Option<Target>,
     rev: Option<&str>,
+    blame: Option<&str>,
     guest: Guest,
     live: &State<Live>,
     uri: &rocket::http::uri::Origin<'_>,
@@ -70,6 +72,11 @@ async fn show_page(
         return Ok(Reply::Redirect(Redirect::canonical(location)));
     }
     let rev = rev.map(parse_revision).transpose()?;
+    if blame.is_some() {
+        let at = rev.map_or_else(String::new, |rev| format!("?at={rev}"));
+        let location = format!("/blame/{}{at}", target.path.to_url());
+        return Ok(Reply::Redirect(Redirect::see_other(location)));
+    }
     match page {
         Some(page) if page.deleted_ms.is_none() => {
             read(site, &guest, live, &page, rev).await.map(Reply::Html)
