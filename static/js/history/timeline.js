@@ -87,6 +87,8 @@ export class Timeline {
     this.named = (json.named ?? []).filter(({ rev, name }) => Number.isSafeInteger(rev) && rev > 0 && rev <= head && typeof name === "string")
       .sort((a, b) => a.rev - b.rev);
     this.text = text;
+    /** @type {Float64Array | null} the latest time so far of each revision */
+    this.latest = null;
 
     const { author, at } = json.entries ?? {};
     /** Author of each edit; place 0 is not used. */
