@@ -92,6 +92,7 @@ function attach() {
         },
         root,
         toolbar: byId("toolbar"),
+        authors: byId("authors-toggle"),
         saveStatus: byId("save-status"),
         preview,
         form,

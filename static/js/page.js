@@ -6,6 +6,7 @@
  */
 
 import { part } from "./lib/part.js";
+import { createAuthors } from "./page/authors.js";
 import { createReader } from "./page/reader.js";
 import { createSiteWatch } from "./page/site.js";
 import { createHere } from "./presence/here.js";
@@ -42,8 +43,13 @@ function attachReader(times) {
     const root = document.getElementById("here");
     if (root) createHere(root, document.getElementById("here-count"), live, `here:${pageId}`).start();
   });
+  const authors = part("who wrote what", () => {
+    const button = document.getElementById("authors-toggle");
+    return button instanceof HTMLButtonElement ? createAuthors(article, button, pageId) : null;
+  });
   part("the live text", () => {
-    createReader(article, live, { page: pageId, rev: Number(rev ?? 0), title: document.title, refreshTimes: () => times.refresh() }).start();
+    const options = { page: pageId, rev: Number(rev ?? 0), title: document.title, refreshTimes: () => times.refresh(), onChange: () => authors?.changed() };
+    createReader(article, live, options).start();
   });
   live.beat({ page: /^\d{1,15}$/.test(pageId) ? Number(pageId) : pageId, mode: "reading", caret: null });
   live.start();

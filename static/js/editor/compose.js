@@ -8,6 +8,7 @@ import { createKeeper } from "../outbox/keeper.js";
 import { MemoryStore, openStore } from "../outbox/store.js";
 import { encodePath, restorePage } from "../page/restore.js";
 import { notice } from "../ui/notice.js";
+import { createEditorAuthors } from "./authors.js";
 import { createCarets, toCaret } from "./carets.js";
 import { offerCopy } from "./copy.js";
 import { guardLeaving } from "./leave.js";
@@ -31,6 +32,7 @@ import { refusalWords, saveWords } from "./words.js";
  * @property {() => void} [onWrite] something was written here, and is on its way
  * @property {HTMLElement} root `#editor`
  * @property {HTMLElement | null} toolbar
+ * @property {HTMLElement | null} authors the button that shows who wrote what
  * @property {HTMLElement | null} saveStatus
  * @property {HTMLElement | null} preview
  * @property {HTMLFormElement} form
@@ -83,6 +85,8 @@ export async function startEditor(place) {
   let editor = null;
   /** @type {ReturnType<typeof createCarets> | null} */
   let carets = null;
+  /** @type {ReturnType<typeof createEditorAuthors> | null} */
+  let authors = null;
   /** @type {Map<string, any>} */
   let entries = new Map();
 
@@ -138,9 +142,12 @@ export async function startEditor(place) {
         onFull,
       });
       editor.show(text);
+      // The colours went with the document that was shown before.
+      part("who wrote what", () => authors?.changed());
       // A caret may arrive before the text it stands in.
       doc.on("update", (/** @type {Uint8Array} */ _update, /** @type {unknown} */ origin) => {
         if (origin === REMOTE && carets?.unresolved) refreshCarets();
+        part("who wrote what", () => authors?.changed());
       });
       lastCaret = "";
       beat();
@@ -153,6 +160,8 @@ export async function startEditor(place) {
   carets = createCarets(ready.view, live.client);
   session.on("session", ({ write }) => ready.setWritable(write));
   takeForm(place, session, ready, fileName);
+  const toggle = place.authors;
+  if (toggle) authors = part("who wrote what", () => createEditorAuthors(ready.view, page, toggle));
   const bar = place.toolbar;
   if (bar) part("the toolbar", () => createToolbar(bar, ready));
   void tellForsaken(session);

@@ -30,6 +30,7 @@ import {
   temporarilySetTabFocusMode,
   yCollab,
 } from "../../vendor/editor.js";
+import { authorColours } from "./authors.js";
 import { caretListener, remoteCarets } from "./carets.js";
 import {
   cycleHeading,
@@ -181,6 +182,7 @@ export function createView(options) {
     highlighting,
     wikiCompletion(),
     remoteCarets,
+    authorColours,
     caretListener(options.onMove),
     EditorView.contentAttributes.of({
       "aria-label": `${options.label}. Tab indents; to leave, press Escape and then Tab.`,

@@ -15,7 +15,7 @@ import { restorePage } from "./restore.js";
 /**
  * @param {HTMLElement} article
  * @param {Live} live
- * @param {{ page: string, rev: number, title: string, refreshTimes: () => void }} options `title`: the document's, as served
+ * @param {{ page: string, rev: number, title: string, refreshTimes: () => void, onChange?: () => void }} options `title`: the document's, as served; `onChange`: after each change of the blocks
  */
 export function createReader(article, live, options) {
   const topic = `view:${options.page}`;
@@ -38,6 +38,7 @@ export function createReader(article, live, options) {
         document.body.dataset.rev = String(rev);
         footer(rev);
       }
+      options.onChange?.();
     },
   });
 
