@@ -20,11 +20,31 @@ const LONGEST_MS = 60_000;
 const colour = /** @type {import('../../vendor/editor.js').StateEffectType<DecorationSet>} */ (StateEffect.define());
 const none = /** @type {DecorationSet} */ (RangeSet.empty);
 
+/**
+ * What is typed inside of somebody's words is not theirs: the colour is parted there.
+ * @param {DecorationSet} set that went along with the changes @param {import('../../vendor/editor.js').ChangeSet} changes
+ */
+function openGaps(set, changes) {
+  let next = set;
+  changes.iterChanges((_fromA, _toA, from, to) => {
+    if (from === to) return;
+    /** @type {ReturnType<Decoration["range"]>[]} */
+    const add = [];
+    next.between(from, to, (start, end, mark) => {
+      if (start >= to || end <= from) return;
+      if (start < from) add.push(mark.range(start, from));
+      if (end > to) add.push(mark.range(to, end));
+    });
+    next = next.update({ filterFrom: from, filterTo: to, filter: (start, end) => start >= to || end <= from, add, sort: true });
+  });
+  return next;
+}
+
 /** The extension that shows them. */
 export const authorColours = StateField.define({
   create: () => none,
   update(set, tr) {
-    let next = tr.docChanged && set !== none ? set.map(tr.changes) : set;
+    let next = tr.docChanged && set !== none ? openGaps(set.map(tr.changes), tr.changes) : set;
     for (const effect of tr.effects) if (effect.is(colour)) next = effect.value;
     return next;
   },

@@ -11,14 +11,15 @@ export class FakeClock {
     this.timers = new Map();
     this.ids = 0;
     this.now = () => this.time;
-    this.setTimeout = (fn, ms) => {
+    this.setTimeout = (/** @type {() => void} */ fn, /** @type {number} */ ms) => {
       const id = (this.ids += 1);
       this.timers.set(id, { at: this.time + Math.max(0, ms), fn });
       return id;
     };
-    this.clearTimeout = (id) => void this.timers.delete(id);
+    this.clearTimeout = (/** @type {number} */ id) => void this.timers.delete(id);
   }
 
+  /** @param {number} ms */
   async advance(ms) {
     const end = this.time + ms;
     await settle();
@@ -38,7 +39,7 @@ export class FakeClock {
   }
 }
 
-// Small, seeded, good enough: mulberry32.
+/** Small, seeded, good enough: mulberry32. @param {number} seed @returns {() => number} */
 export function seeded(seed) {
   let state = seed >>> 0;
   return () => {

@@ -51,7 +51,7 @@ export class Model {
 
   /** The columns. @param {number} [page] */
   json(page = 7) {
-    const spans = { len: [], born: [], born_step: [], died: [], died_step: [] };
+    const spans = columns();
     /** @type {{ len: number, born: number, bornStep: number | null, died: number, diedStep: number | null, last: Char } | null} */
     let open = null;
     const close = () => {
@@ -64,13 +64,18 @@ export class Model {
     };
     for (const char of this.chars) {
       if (open) {
+        /** @type {number} */
         const bornStep = char.born - open.last.born;
         const bothDead = char.died !== 0 && open.last.died !== 0;
+        /** @type {number} */
         const diedStep = char.died - open.last.died;
         const bornFits = (bornStep === 0 || bornStep === 1) && (open.bornStep ?? bornStep) === bornStep;
         const diedFits = (char.died === 0 && open.last.died === 0) || (bothDead && Math.abs(diedStep) <= 1);
         if (bornFits && diedFits && (open.diedStep ?? diedStep) === diedStep) {
-          open = { ...open, len: open.len + 1, bornStep, diedStep, last: char };
+          open.len += 1;
+          open.bornStep = bornStep;
+          open.diedStep = diedStep;
+          open.last = char;
           continue;
         }
       }
@@ -78,9 +83,10 @@ export class Model {
       open = { len: 1, born: char.born, bornStep: null, died: char.died, diedStep: null, last: char };
     }
     close();
+    /** @type {number[]} */
     const author = [];
     for (const entry of this.entries) {
-      if (author.length > 0 && author.at(-2) === entry.author) author[author.length - 1] += 1;
+      if (author.at(-2) === entry.author) author[author.length - 1] += 1;
       else author.push(entry.author, 1);
     }
     const at = this.entries.map((entry, i) => (i === 0 ? entry.at : entry.at - this.entries[i - 1].at));
@@ -95,6 +101,9 @@ export class Model {
     };
   }
 }
+
+/** @returns {Record<"len" | "born" | "born_step" | "died" | "died_step", number[]>} */
+const columns = () => ({ len: [], born: [], born_step: [], died: [], died_step: [] });
 
 /** @param {number} count */
 export function people(count) {
@@ -156,7 +165,8 @@ export function typed(random, { edits, authors = 3, start = 1_700_000_000_000 })
  * @param {{ edits: number, authors?: number, burst?: number }} options `burst`: letters that one types before the next one goes on
  */
 export function large({ edits, authors = 10, burst = 7 }) {
-  const spans = { len: [], born: [], born_step: [], died: [], died_step: [] };
+  const spans = columns();
+  /** @type {number[]} */
   const author = [];
   const at = [];
   let text = "";
@@ -182,4 +192,23 @@ export function large({ edits, authors = 10, burst = 7 }) {
   }
   for (let rev = 1; rev <= edits; rev += 1) at.push(rev === 1 ? 1_700_000_000_000 : rev % 500 === 0 ? 900_000 : 140);
   return { page: 7, head: edits, authors: people(authors), entries: { author, at }, text, spans, named: [{ rev: Math.ceil(edits / 3), name: "First draft" }] };
+}
+
+/**
+ * A page that got these texts one after the other, each in one edit (where it differs from the one before).
+ * @param {{ author: number, at: number, text: string }[]} steps
+ * @param {number} [authors]
+ */
+export function fromTexts(steps, authors = 3) {
+  const model = new Model(people(authors));
+  let old = "";
+  for (const { author, at, text } of steps) {
+    let from = 0;
+    while (from < Math.min(old.length, text.length) && old[from] === text[from]) from += 1;
+    let tail = 0;
+    while (tail < Math.min(old.length, text.length) - from && old.at(-1 - tail) === text.at(-1 - tail)) tail += 1;
+    model.edit(author, at, [{ from, remove: old.length - from - tail, insert: text.slice(from, text.length - tail) }]);
+    old = text;
+  }
+  return model;
 }
