@@ -281,3 +281,36 @@ async fn feeds_of_a_page_and_of_the_wiki_are_valid_and_say_when_nothing_is_new()
         assert_eq!(feed.entries.len(), 1);
     }
 }
+
+#[rocket::async_test]
+async fn playback_and_authors_are_pages_that_say_what_they_need_and_lead_to_the_history() {
+    let wiki = Wiki::new().await;
+    wiki.page("team/hand%20book", "# Hand\n").await;
+    for way in ["playback", "blame"] {
+        let page = wiki.get(&format!("/{way}/team/hand%20book")).await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        let text = page.text();
+        let noscript = text.split("<noscript>").nth(1).expect("words for browsers without scripts");
+        assert!(noscript.contains("JavaScript") && noscript.contains("href=\"/history/team/hand"));
+        // The editor's styles need its nonce, and nothing else in the page is inline.
+        let policy = page.header("Content-Security-Policy").expect("a policy");
+        assert!(policy.contains("style-src 'self' 'nonce-"), "{policy}");
+        assert!(!text.contains(" style=\"") && !text.contains("<style"));
+        let none = wiki.get(&format!("/{way}/nowhere")).await;
+        assert_eq!(none.status, 404);
+    }
+    let blame = wiki.get("/wiki/team/hand%20book?blame").await;
+    assert_eq!(blame.status, 303);
+    assert!(blame.header("Location").is_some_and(|to| to.starts_with("/blame/team/hand")));
+    let old = wiki.get("/wiki/team/hand%20book?blame&rev=1").await;
+    assert!(old.header("Location").is_some_and(|to| to.ends_with("?at=1")));
+    let wrong = wiki.get("/wiki/team/hand%20book?blame&rev=x").await;
+    assert_eq!(wrong.status, 400);
+    let history = wiki.get("/history/team/hand%20book").await;
+    assert!(
+        history.text().contains("/playback/team/hand")
+            && history.text().contains("/blame/team/hand")
+    );
+    let read = wiki.get("/wiki/team/hand%20book").await;
+    assert!(read.text().contains("/playback/team/hand") && read.text().contains("authors-toggle"));
+}

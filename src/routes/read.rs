@@ -47,7 +47,6 @@ async fn show_front(site: Site, guest: Guest, live: &State<Live>) -> Result<Repl
 }
 
 #[get("/wiki/<_..>?<rev>&<blame>")]
-#[expect(clippy::too_many_arguments, reason = "a handler's arguments are its contract")]
 async fn show_page(
     site: Site,
     target: Option<Target>,
