@@ -1,6 +1,7 @@
 // Timelines for tests: a naive model, one object per character, that people edit at random, and the columns the server
 // would send of it.
 
+/** @typedef {{ from: number, remove?: number, insert?: string }} Change in UTF-16 units */
 /** @typedef {{ char: string, born: number, died: number }} Char one UTF-16 unit */
 
 export class Model {
@@ -11,6 +12,8 @@ export class Model {
     this.chars = [];
     /** @type {{ author: number, at: number }[]} */
     this.entries = [];
+    /** @type {{ author: number, changes: Change[] }[]} what was done, for who wants to do it for real */
+    this.edits = [];
     /** @type {{ rev: number, name: string }[]} */
     this.named = [];
   }
@@ -26,10 +29,11 @@ export class Model {
 
   /**
    * One edit: in the text as it is, some characters are taken and some put in.
-   * @param {number} author @param {number} at ms @param {{ from: number, remove?: number, insert?: string }[]} changes from the last to the first
+   * @param {number} author @param {number} at ms @param {Change[]} changes from the last to the first
    */
   edit(author, at, changes) {
     this.entries.push({ author, at });
+    this.edits.push({ author, changes });
     const rev = this.entries.length;
     for (const { from, remove = 0, insert = "" } of changes) {
       const living = this.living();
@@ -114,12 +118,12 @@ export function people(count) {
 /**
  * People who type words, backspace, cut and paste at random.
  * @param {() => number} random
- * @param {{ edits: number, authors?: number, start?: number }} options
+ * @param {{ edits: number, authors?: number, start?: number, whole?: boolean }} options `whole`: no character of two units, which an edit at random could cut
  */
-export function typed(random, { edits, authors = 3, start = 1_700_000_000_000 }) {
+export function typed(random, { edits, authors = 3, start = 1_700_000_000_000, whole = false }) {
   const model = new Model(people(authors));
   const pick = (/** @type {number} */ n) => Math.floor(random() * n);
-  const words = ["tail", "ice ", "orbit", "😀", "\n\n", "comet ", "ä", "- "];
+  const words = ["tail", "ice ", "orbit", whole ? "é" : "😀", "\n\n", "comet ", "ä", "- "];
   let at = start;
   let length = 0;
   const caret = Array(authors).fill(0);
