@@ -141,11 +141,18 @@ impl From<StoreError> for Error {
             StoreError::DiskFull => Kind::DiskFull,
             StoreError::TooLarge => Kind::TooLarge,
             StoreError::Stopped | StoreError::Locked | StoreError::Crowded => Kind::Busy,
-            StoreError::Damaged(_) | StoreError::TooNew { .. } | StoreError::Io(_) => {
-                Kind::Internal
-            }
+            StoreError::Damaged(_)
+            | StoreError::Lost(_)
+            | StoreError::TooNew { .. }
+            | StoreError::Io(_) => Kind::Internal,
         };
-        let made = Self::new(kind);
+        let mut made = Self::new(kind);
+        if matches!(error, StoreError::Lost(_)) {
+            made = made.saying(
+                "A part of this page's history is damaged on the server's disk. Whoever runs the \
+                 server can put it back from a backup.",
+            );
+        }
         if kind == Kind::Internal { made.because(error) } else { made }
     }
 }

@@ -11,6 +11,7 @@
 //! lock                 held while open
 //! journal/*.journal    what "saved" means, cut only behind a verified checkpoint
 //! sled/                records, chunks of logs, snapshots
+//! packs/*.pack         old runs of logs, which left sled; nobody changes them
 //! checkpoints/*        all of sled in a plain file
 //! sled.damaged-*       a database that could not be read, kept
 //! reserve              space that opening may use when the disk is full
@@ -19,12 +20,17 @@
 mod applier;
 mod checkpoint;
 mod codec;
+mod compact;
+mod costs;
 mod disk;
 mod error;
 mod journal;
 mod kv;
 mod list;
 mod migrate;
+mod pace;
+mod packed;
+mod packs;
 mod pages;
 mod queue;
 mod recover;
@@ -44,6 +50,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::page::{PageId, Revision};
+pub use compact::Compacted;
+pub use costs::{Costs, PageCost, Shrunk};
 use disk::{Disk, RealDisk};
 pub use error::StoreError;
 use shared::Shared;
@@ -195,6 +203,8 @@ pub struct Stats {
     pub journal_bytes: u64,
     /// Bytes of sled's files.
     pub record_bytes: u64,
+    /// Bytes of packs.
+    pub pack_bytes: u64,
     /// Bytes of the newest checkpoint.
     pub checkpoint_bytes: u64,
     /// Pages that have a log.
@@ -247,7 +257,8 @@ impl Store {
         options.free_floor_bytes = options.free_floor_bytes.min(floor);
         let lock = disk::lock(dir)?;
         let recovered = recover::recover(dir, &options, &disk)?;
-        let parts = (Arc::clone(&recovered.applier.kv), Arc::clone(&recovered.applier.pages));
+        let applier = &recovered.applier;
+        let parts = (Arc::clone(&applier.kv), Arc::clone(&applier.pages), recovered.packs);
         let place = (dir.to_owned(), recovered.format.store);
         let shared = Arc::new(Shared::new(place, options, disk, parts, recovered.repaired));
         let writer = Writer::new(
@@ -328,7 +339,8 @@ impl Store {
         let shared = &self.inner.shared;
         let kv = shared.kv()?;
         shared.history_reads.fetch_add(1, Ordering::Relaxed);
-        shared.seen(pages::read(&kv, &shared.pages, page.0, after.0, limit_bytes))
+        let packs = &shared.packs;
+        shared.seen(pages::read(&kv, packs, &shared.pages, page.0, after.0, limit_bytes))
     }
 
     /// The newest position of a page's log; `None` when nothing was written.
@@ -345,7 +357,8 @@ impl Store {
 
     /// Keeps a state of the document, as a shortcut for reading the log. Not urgent, not synced.
     ///
-    /// The newest two of a page are kept, and older ones at doubling distances.
+    /// The newest two of a page are kept, and older ones at doubling distances, until a compaction
+    /// leaves the newest and, in packs, one now and then.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`], [`StoreError::DiskFull`], [`StoreError::Stopped`].
@@ -381,7 +394,7 @@ impl Store {
     ) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
         let shared = &self.inner.shared;
         shared.history_reads.fetch_add(1, Ordering::Relaxed);
-        shared.seen(snapshot::find(&*shared.kv()?, page.0, at_most.0))
+        shared.seen(snapshot::find(&*shared.kv()?, &shared.packs, page.0, at_most.0))
     }
 
     /// State of the store.
@@ -397,6 +410,7 @@ impl Store {
         Stats {
             journal_bytes: shared.journal_bytes.load(Ordering::Relaxed),
             record_bytes: disk::dir_bytes(&shared.dir.join("sled")),
+            pack_bytes: shared.packs.bytes(),
             checkpoint_bytes: shared.checkpoint_bytes.load(Ordering::Relaxed),
             pages: pages.len() as u64,
             tail_bytes: tails.map(|tail| tail.bytes as u64).sum(),
@@ -409,6 +423,17 @@ impl Store {
     /// [`StoreError::Io`] says why there is none; the store goes on with the older one.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         self.send(0, |reply, _permit| Item::Checkpoint(reply)).await
+    }
+
+    /// Moves what was accepted an hour before `now_ms` (milliseconds since 1970) or earlier from
+    /// the database into packs, as fast as possible. Without being asked, the store does the same
+    /// slowly, where it is worth it.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::Stopped`], [`StoreError::Io`] says why not all was
+    /// packed; what was not stays where it is.
+    pub async fn compact(&self, now_ms: u64) -> Result<Compacted, StoreError> {
+        self.send(0, |reply, _permit| Item::Compact { now_ms, reply: Some(reply) }).await
     }
 
     /// Resolves when a sync has failed and the process must exit without acknowledging anything more.

@@ -216,7 +216,7 @@ fn nothing_is_lost_when_the_power_fails_again_while_the_store_recovers() {
 fn a_sync_that_is_forgotten_would_be_noticed() {
     let Some(history) = recorded() else { return };
     let (seed, mut rng) = seeded();
-    let forgotten: [(&str, Deaf); 8] = [
+    let forgotten: [(&str, Deaf); 10] = [
         ("journal files", |path| path.extension().is_some_and(|end| end == "journal")),
         ("new journal files", |path| is_new(path, "journal")),
         ("the journal's directory", |path| path.ends_with("data/journal")),
@@ -225,6 +225,8 @@ fn a_sync_that_is_forgotten_would_be_noticed() {
         ("the directory that was there", |path| path == Path::new("")),
         ("the format", |path| path.ends_with("data/format.tmp")),
         ("checkpoints", |path| is_new(path, "checkpoints")),
+        ("packs", |path| is_new(path, "packs")),
+        ("the packs' directory", |path| path.ends_with("data/packs")),
     ];
     for (what, deaf) in forgotten {
         let moments = history.moments_after_forgotten(deaf, 160, &mut rng);

@@ -1,5 +1,9 @@
 //! Checkpoints: all that is in sled, in a plain file of our own that needs no sled to be read.
 //!
+//! All but two things: of snapshots, which are a shortcut, the newest of each page is enough; and
+//! packs are named and not copied, since nobody changes them. That they are there and whole is
+//! checked instead.
+//!
 //! A checkpoint is fuzzy: it is taken while writing goes on, and everything in it is at least as
 //! new as its position. Replaying the journal from there makes it exact. It is verified by doing
 //! that in memory and comparing the sum of the state with the one in the journal.
@@ -17,6 +21,8 @@ use super::disk;
 use super::journal::record::Kind;
 use super::journal::scan;
 use super::kv::{Kv, space};
+use super::pace::Pace;
+use super::packs::{self, Named};
 use super::pages;
 use super::shared::Shared;
 
@@ -24,6 +30,8 @@ const SUFFIX: &str = ".checkpoint";
 const MAGIC: &[u8; 16] = b"HALLEY CHECKPT 1";
 /// No key or value in a checkpoint is larger.
 const MAX_BYTES: u64 = 64 << 20;
+/// Bytes of packs that are read in a second, so that whoever waits for the disk does not notice.
+const PACKS_RATE: u64 = 32 << 20;
 
 /// What is to be made.
 pub(super) struct Plan {
@@ -92,19 +100,37 @@ fn write(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
         out.write_all(&number.to_le_bytes())?;
     }
     let mut count = 0_u64;
-    for space in space::TABLES..space::PIECES {
+    let mut put = |space: u8, key: &[u8], value: &[u8]| {
+        let mut head = vec![1, space];
+        codec::put_bytes(&mut head, key);
+        codec::put_length(&mut head, value.len());
+        out.write_all(&head)?;
+        out.write_all(value)?;
+        count += 1;
+        Ok::<_, StoreError>(())
+    };
+    // Packs after chunks: what moves from the one to the other meanwhile is then in both, and not
+    // in neither.
+    for space in (0..=u8::MAX).filter(|space| is_copied(*space)) {
+        let mut before: Option<(Vec<u8>, Vec<u8>)> = None;
         plan.kv.each(space, &[], None, |key, value| {
             if shared.abandon.load(Ordering::Relaxed) {
                 return Err(StoreError::Stopped);
             }
-            let mut head = vec![1, space];
-            codec::put_bytes(&mut head, &key);
-            codec::put_length(&mut head, value.len());
-            out.write_all(&head)?;
-            out.write_all(&value)?;
-            count += 1;
+            if space != space::SNAPSHOTS {
+                return put(space, &key, &value).map(|()| true);
+            }
+            let page = key.get(..8).map(<[u8]>::to_vec);
+            if let Some((key, value)) = before.replace((key, value))
+                && key.get(..8) != page.as_deref()
+            {
+                put(space, &key, &value)?;
+            }
             Ok(true)
         })?;
+        if let Some((key, value)) = before {
+            put(space, &key, &value)?;
+        }
     }
     out.write_all(&[0])?;
     out.write_all(&count.to_le_bytes())?;
@@ -115,10 +141,21 @@ fn write(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Checks a file against the journal that has been written meanwhile.
+/// Whether what is in this space is in checkpoints.
+fn is_copied(space: u8) -> bool {
+    (space::TABLES..space::PIECES).contains(&space)
+        || matches!(space, space::PACKED | space::STATES)
+}
+
+/// Checks a file against the journal that has been written meanwhile, and the packs it names.
 fn verify(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
     let mut mirror = Mirror::default();
     read(path, shared.store, |space, key, value| mirror.load(space, key, &value))?;
+    mirror.loaded();
+    let mut pace = Pace::slow(0, PACKS_RATE, &shared.abandon);
+    // A damaged one stops the store: the next start may still be able to rebuild what it held
+    // from the checkpoint before this.
+    shared.seen(shared.packs.check(&mirror.named, &mut pace))?;
     let to = shared.durable.load(Ordering::Acquire);
     let segments = scan::segments(&shared.dir.join("journal"), shared.store)?;
     let mut sum = plan.sum;
@@ -191,7 +228,7 @@ pub(super) fn read(
     let mut count = 0_u64;
     while input.bytes(1).map_err(ended)? == [1] {
         let space = input.bytes(1).map_err(ended)?[0];
-        if !(space::TABLES..space::PIECES).contains(&space) {
+        if !is_copied(space) {
             return Err(broken());
         }
         let length = input.length().map_err(ended)?;
@@ -223,6 +260,7 @@ pub(super) fn foresee(
     if let Some((path, about)) = from {
         position = about.position;
         read(path, store, |space, key, value| mirror.load(space, key, &value))?;
+        mirror.loaded();
     }
     let end = scan::read(segments, store, position, None, |record| {
         mirror.replay(record.frame.kind, record.body)
@@ -279,6 +317,9 @@ impl<T: Read> Hashing<T> {
 struct Mirror {
     records: HashMap<(u8, Vec<u8>), u64>,
     heads: HashMap<u64, u64>,
+    /// First and last revisions of what is in chunks and packs, by page.
+    runs: HashMap<u64, Vec<(u64, u64)>>,
+    named: Named,
 }
 
 impl Mirror {
@@ -287,6 +328,7 @@ impl Mirror {
             space::TABLES..=space::LAST_TABLE => {
                 let sum = codec::record_sum(space, &key, value);
                 self.records.insert((space, key), sum);
+                return Ok(());
             }
             space::LOG => {
                 let (Some((page, first)), Some((count, _))) =
@@ -294,15 +336,43 @@ impl Mirror {
                 else {
                     return Err(StoreError::Damaged("a chunk of a log is broken".into()));
                 };
-                let head = self.heads.entry(page).or_default();
-                // A chunk behind a gap was written while the checkpoint was; replay closes it.
-                if first == *head + 1 {
-                    *head += count;
-                }
+                self.run(page, first, first + count - 1);
+            }
+            space::PACKED => {
+                let block = packs::read_record(space, &key, value)?.block;
+                self.run(block.page, block.first, block.last());
             }
             _ => {}
         }
-        Ok(())
+        packs::collect(&mut self.named, space, &key, value)
+    }
+
+    fn run(&mut self, page: u64, first: u64, last: u64) {
+        let runs = self.runs.entry(page).or_default();
+        match runs.last_mut() {
+            // Most follow each other, so few are kept.
+            Some(before) if (before.0..=before.1 + 1).contains(&first) => {
+                before.1 = before.1.max(last);
+            }
+            _ => runs.push((first, last)),
+        }
+    }
+
+    /// Everything of a checkpoint has been given.
+    fn loaded(&mut self) {
+        for (page, mut runs) in std::mem::take(&mut self.runs) {
+            runs.sort_unstable();
+            let mut head = 0;
+            for (first, last) in runs {
+                // A run behind a gap was written while the checkpoint was; replay closes it.
+                if first <= head + 1 {
+                    head = last.max(head);
+                }
+            }
+            if head > 0 {
+                self.heads.insert(page, head);
+            }
+        }
     }
 
     fn replay(&mut self, kind: Kind, body: &[u8]) -> Result<(), StoreError> {

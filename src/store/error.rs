@@ -21,6 +21,9 @@ pub enum StoreError {
     /// Bytes on disk are not what was written, and could not be repaired.
     #[error("the stored data is damaged: {0}")]
     Damaged(String),
+    /// A part of a page's history is in a file that is damaged or gone. Everything else is there.
+    #[error("a part of the history cannot be read: {0}; put the file back from a backup")]
+    Lost(String),
     /// The data was written by a newer version.
     #[error("the data has format {found}, this version knows up to {known}")]
     TooNew {

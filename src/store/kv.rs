@@ -35,6 +35,10 @@ pub(super) mod space {
     pub const SNAPSHOTS: u8 = 7;
     /// Pieces of large values, by hash and number.
     pub const PIECES: u8 = 8;
+    /// Where runs of page logs are in packs, by page and first revision.
+    pub const PACKED: u8 = 9;
+    /// Where snapshots are in packs, by page and revision.
+    pub const STATES: u8 = 10;
 }
 
 /// Largest content that stays in one value.
@@ -61,6 +65,8 @@ pub(super) struct Kv {
     dirty: AtomicU64,
     /// Bytes ever written by this process.
     written: AtomicU64,
+    /// Bytes of keys and values when it was opened.
+    live: u64,
 }
 
 impl Kv {
@@ -181,6 +187,24 @@ impl Kv {
         Ok(())
     }
 
+    /// Keys that start with `prefix`, in order, and how long their values are.
+    pub fn each_length(
+        &self,
+        space: u8,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], u64),
+    ) -> Result<(), StoreError> {
+        let mut pairs = guard(|| Ok(self.db.scan_prefix(full_key(space, prefix))))?;
+        while let Some((key, stored)) = guard(|| pairs.next().transpose())? {
+            let length = match head(&stored) {
+                None => stored.len() - 1,
+                Some(head) => head?.length,
+            };
+            each(&key[1..], length as u64);
+        }
+        Ok(())
+    }
+
     /// Keys that start with `prefix`, in order.
     pub fn keys(&self, space: u8, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut pairs = guard(|| Ok(self.db.scan_prefix(full_key(space, prefix))))?;
@@ -201,6 +225,23 @@ impl Kv {
         let (start, stop) = (full_key(space, prefix), full_key(space, key));
         let found = guard(|| self.db.range(start..=stop).next_back().transpose())?;
         Ok(found.map(|(key, _)| key[1..].to_vec()))
+    }
+
+    /// The smallest key from `key` on that starts with `prefix`.
+    pub fn first_key(
+        &self,
+        space: u8,
+        prefix: &[u8],
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let (start, from) = (full_key(space, prefix), full_key(space, key));
+        let found = guard(|| self.db.range(from..).next().transpose())?;
+        Ok(found.filter(|(key, _)| key.starts_with(&start)).map(|(key, _)| key[1..].to_vec()))
+    }
+
+    /// Bytes of all keys and values when the database was opened.
+    pub fn live_bytes(&self) -> u64 {
+        self.live
     }
 
     /// Bytes ever written through this handle.

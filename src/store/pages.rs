@@ -1,10 +1,14 @@
 //! What the store keeps in memory of each page, and the chunks its log is kept in.
+//!
+//! A log is in three places: the oldest part in packs, the next in chunks in sled, the newest in
+//! memory (and in the journal).
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::codec::{self, Reader};
 use super::kv::{Kv, space};
+use super::packs::Packs;
 use super::{LogEntry, StoreError};
 use crate::page::Revision;
 
@@ -14,6 +18,8 @@ pub(super) const TAIL_BYTES: usize = 6 << 10;
 const SMALL_CHUNK: usize = 1 << 10;
 /// Bytes of a chunk before its compressed entries: checksum, count, time, length.
 const CHUNK_HEAD: usize = 20;
+/// How often a reader looks again for a run that was in no place, since runs move.
+const LOOKS: u32 = 4;
 
 /// One page's log, as far as it is in memory.
 #[derive(Default)]
@@ -22,6 +28,8 @@ pub(super) struct Page {
     pub revision: u64,
     /// Time of the last revision.
     pub at_ms: u64,
+    /// Everything up to this revision is in packs, durably.
+    pub packed: u64,
     /// First revision of the last chunk when that is small, else 0.
     pub small_chunk: u64,
     /// Newest entries that are in no chunk yet.
@@ -37,7 +45,7 @@ pub(super) struct Tail {
 }
 
 impl Page {
-    /// Last revision that is in a chunk.
+    /// Last revision that is in a chunk or in a pack.
     pub fn in_chunks(&self) -> u64 {
         self.revision - self.tail.as_ref().map_or(0, |tail| tail.entries.len() as u64)
     }
@@ -55,74 +63,49 @@ impl Pages {
     pub fn write(&self) -> RwLockWriteGuard<'_, HashMap<u64, Page>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Up to which revision a page is in packs; 0 when it is in none.
+    pub fn packed(&self, page: u64) -> u64 {
+        self.read().get(&page).map_or(0, |page| page.packed)
+    }
 }
 
 /// Entries after a revision, in order, up to `limit_bytes` of them (at least one if there is one).
 ///
-/// Chunks are read without the lock of the pages: up to what was in chunks when the tail was
-/// looked at, they only ever grow.
+/// Packs and chunks are read without the lock of the pages: what was in them when the tail was
+/// looked at stays in one of them.
 pub(super) fn read(
     kv: &Kv,
+    packs: &Packs,
     pages: &Pages,
     page_id: u64,
     after: u64,
     limit_bytes: usize,
 ) -> Result<Vec<(Revision, LogEntry)>, StoreError> {
     let mut found = Taking { entries: Vec::new(), bytes: 0, limit_bytes };
-    let (in_chunks, tail) = {
+    let (stored, tail) = {
         let pages = pages.read();
         let Some(page) = pages.get(&page_id) else { return Ok(found.entries) };
-        let in_chunks = page.in_chunks();
+        let stored = page.in_chunks();
         let mut tail = Taking { entries: Vec::new(), bytes: 0, limit_bytes };
         let entries = page.tail.as_ref().map_or(&[][..], |tail| &tail.entries);
-        for (revision, entry) in (in_chunks + 1..).zip(entries) {
+        for (revision, entry) in (stored + 1..).zip(entries) {
             if revision > after && !tail.take(revision, || entry.clone(), codec::entry_size(entry))
             {
                 break;
             }
         }
-        (in_chunks, tail.entries)
+        (stored, tail.entries)
     };
-    if after < in_chunks {
-        let prefix = page_id.to_be_bytes();
-        let broken =
-            || StoreError::Damaged(format!("the log of page {page_id} is broken at {after}"));
-        let first =
-            kv.last_key(space::LOG, &prefix, &page_key(page_id, after + 1))?.ok_or_else(broken)?;
-        let mut next = after + 1;
-        let mut more = true;
-        let from = first[..].to_vec();
-        let mut chunk = |key: &[u8], value: &[u8]| {
-            let (_, first) = read_page_key(key).ok_or_else(broken)?;
-            let entries = read_chunk(value).ok_or_else(broken)?;
-            if first > next {
-                return Err(broken());
+    let mut next = after.saturating_add(1);
+    while next <= stored {
+        let Run { first, entries } = run(kv, packs, page_id, next)?;
+        let known = usize::try_from(next - first).unwrap_or(usize::MAX);
+        for (revision, entry) in (next..=stored).zip(entries.iter().skip(known)) {
+            if !found.take(revision, || entry.clone(), codec::entry_size(entry)) {
+                return Ok(found.entries);
             }
-            for (revision, entry) in (first..).zip(entries) {
-                if revision < next {
-                    continue;
-                }
-                if revision > in_chunks {
-                    return Ok(false);
-                }
-                let size = codec::entry_size(&entry);
-                more = found.take(revision, || entry, size);
-                if !more {
-                    return Ok(false);
-                }
-                next = revision + 1;
-            }
-            Ok(true)
-        };
-        let value = kv.get(space::LOG, &from)?.ok_or_else(broken)?;
-        if chunk(&from, &value)? {
-            kv.each(space::LOG, &prefix, Some(&from), |key, value| chunk(&key, &value))?;
-        }
-        if !more {
-            return Ok(found.entries);
-        }
-        if next <= in_chunks {
-            return Err(broken());
+            next = revision + 1;
         }
     }
     for (revision, entry) in tail {
@@ -132,6 +115,47 @@ pub(super) fn read(
         }
     }
     Ok(found.entries)
+}
+
+/// Entries that are stored together.
+struct Run {
+    first: u64,
+    entries: Arc<Vec<LogEntry>>,
+}
+
+/// The run with an entry that is in a pack or in a chunk.
+fn run(kv: &Kv, packs: &Packs, page: u64, revision: u64) -> Result<Run, StoreError> {
+    for _ in 0..LOOKS {
+        if let Some(place) = packs.find(kv, page, revision)? {
+            if let Some(entries) = packs.entries(&place)? {
+                return Ok(Run { first: place.block.first, entries });
+            }
+        } else if let Some((first, value)) = chunk_at(kv, page, revision)? {
+            let entries = read_chunk(&value).ok_or_else(|| broken(page, revision))?;
+            if revision - first < entries.len() as u64 {
+                return Ok(Run { first, entries: Arc::new(entries) });
+            }
+        }
+        // It was moved after the first look, so the next one finds it.
+    }
+    Err(broken(page, revision))
+}
+
+/// The last chunk that begins at or before a revision, and its first revision.
+pub(super) fn chunk_at(
+    kv: &Kv,
+    page: u64,
+    revision: u64,
+) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    let key = kv.last_key(space::LOG, &page.to_be_bytes(), &page_key(page, revision))?;
+    let Some(key) = key else { return Ok(None) };
+    let Some(value) = kv.get(space::LOG, &key)? else { return Ok(None) };
+    let (_, first) = read_page_key(&key).ok_or_else(|| broken(page, revision))?;
+    Ok(Some((first, value)))
+}
+
+pub(super) fn broken(page: u64, revision: u64) -> StoreError {
+    StoreError::Damaged(format!("the log of page {page} is broken at {revision}"))
 }
 
 struct Taking {

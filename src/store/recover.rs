@@ -2,7 +2,11 @@
 //!
 //! The rules: nothing that was acknowledged may be missing afterwards, and a store never starts
 //! empty by itself. sled may be lost entirely, as long as a checkpoint and the journal from there
-//! on (or the whole journal) can be read. When that is not so, the store refuses to open.
+//! on (or the whole journal) can be read. When that is not so, the store refuses to open. A part of
+//! history that was in a pack which is gone is the one thing that it opens without; see `packs`.
+
+mod logs;
+mod slim;
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,14 +22,18 @@ use super::disk::{self, Disk};
 use super::journal::record::Kind;
 use super::journal::scan::{self, End, Passed, Segment};
 use super::journal::{self, HEADER, Journal};
-use super::kv::{self, Kv, space};
+use super::kv::{self, space};
 use super::migrate::{self, FORMAT, Format};
-use super::pages::{self, Page, Pages};
+use super::packs::{self, Faults, Named, Packs};
+use super::pages::Pages;
 use super::{Options, StoreError};
+use logs::Logs;
 
 /// Databases that were set aside; older ones are removed, since each may be as large as the wiki.
 const KEPT_ASIDE: usize = 3;
 const RESERVE: &str = "reserve";
+/// Of several packs that cannot be used so many are named in a notice.
+const NAMED_FAULTS: usize = 3;
 
 /// Made by the server after the store: where it is alone, a store has been there before.
 const KEY: &str = "secret.key";
@@ -35,6 +43,7 @@ pub(super) struct Recovered {
     pub format: Format,
     pub journal: Journal,
     pub applier: Applier,
+    pub packs: Arc<Packs>,
     /// What had to be repaired.
     pub repaired: Option<String>,
     /// The old part of the journal is damaged: a checkpoint must replace it soon.
@@ -121,8 +130,11 @@ fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recove
         )));
     }
     journal::settle(&journal_dir, &segments, &**disk)?;
-    let opening = Opening { dir, options, disk, store: format.store, segments };
+    let packs = Arc::new(Packs::of(dir, format.store));
+    let opening = Opening { dir, options, disk, store: format.store, segments, packs: &packs };
     let (started, repaired) = opening.start()?;
+    // What it holds is proved now, so what it does not name has no use.
+    packs.settle(&started.applier.kv, &started.named, started.lost)?;
     let newest = checkpoint::candidates(dir)?.into_iter().next();
     let checkpointed = newest.map_or((0, 0), |newest| (newest.position, newest.bytes));
     let (heal, damage) = match opening.check_old_part(started.marker.safe) {
@@ -148,7 +160,8 @@ fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recove
         opening.segments,
         started.end,
     )?;
-    Ok(Recovered { format, journal, applier: started.applier, repaired, heal, checkpointed })
+    let applier = started.applier;
+    Ok(Recovered { format, journal, applier, packs, repaired, heal, checkpointed })
 }
 
 /// The format of the directory; makes a new store of an empty one.
@@ -163,7 +176,9 @@ fn format(dir: &Path) -> Result<Format, StoreError> {
         files = disk::files_ending(&journal, super::journal::SUFFIX)?;
     }
     let unused = files.len() <= 1 && files.iter().all(|path| is_unused(path));
-    let mut left = ["sled", "checkpoints", RESERVE].iter().any(|name| dir.join(name).exists());
+    let mut left = ["sled", slim::OLD, "checkpoints", packs::DIR, RESERVE]
+        .iter()
+        .any(|name| dir.join(name).exists());
     for entry in fs::read_dir(dir)? {
         left |= entry?.file_name().to_string_lossy().starts_with("sled.damaged-");
     }
@@ -210,6 +225,7 @@ struct Opening<'a> {
     disk: &'a Arc<dyn Disk>,
     store: u64,
     segments: Vec<Segment>,
+    packs: &'a Packs,
 }
 
 /// A state that is complete up to the end of the journal.
@@ -218,18 +234,37 @@ struct Started {
     end: End,
     /// What sled said before the replay.
     marker: Marker,
+    /// The packs that hold the rest.
+    named: Named,
+    /// Those of them that cannot be used.
+    lost: Faults,
 }
 
 impl Opening<'_> {
     fn start(&self) -> Result<(Started, Option<String>), StoreError> {
         let records = self.dir.join("sled");
+        slim::settle(self.dir, &records)?;
         let mut why = None;
+        let mut unreadable = "The database could not be read and";
         let mut known = Known::default();
         if records.is_file() {
             why = Some("the database is a file and no directory".into());
         } else if records.exists() {
-            match self.start_from_sled(&records, &mut known) {
-                Ok(started) => return Ok((started, None)),
+            match self.start_from_newest(&records, &mut known) {
+                Ok(started) if started.lost.is_empty() => {
+                    return Ok((self.slimmed(started, &records)?, None));
+                }
+                Ok(started) => {
+                    if !self.can_rebuild(&known)? {
+                        let notice = say_lost(&started.lost);
+                        return Ok((started, Some(notice)));
+                    }
+                    // Its files are moved: it must have let go of them. What it named is in the
+                    // checkpoint, or in the journal.
+                    why = started.lost.into_values().next();
+                    unreadable = "A file of old history could not be used, so the database";
+                    drop(started.applier);
+                }
                 Err(Trouble::Refuse(error)) => return Err(error),
                 Err(Trouble::Records(text)) => why = Some(text),
             }
@@ -242,7 +277,7 @@ impl Opening<'_> {
         if let Some(why) = why {
             self.check_source(&source, &known, &why)?;
             log::warn!("store: {why}; rebuilding the database from {}", source.describe());
-            let mut text = "The database could not be read and was rebuilt from ".to_owned();
+            let mut text = format!("{unreadable} was rebuilt from ");
             text.push_str(if source.checkpoint.is_some() {
                 "the last checkpoint and the journal."
             } else {
@@ -259,7 +294,12 @@ impl Opening<'_> {
         }
         self.build(&source, &records)?;
         match self.start_from_sled(&records, &mut Known::default()) {
-            Ok(started) => Ok((started, notice)),
+            Ok(started) if started.lost.is_empty() => Ok((started, notice)),
+            Ok(started) => {
+                let lost = say_lost(&started.lost);
+                let notice = notice.map_or_else(|| lost.clone(), |text| format!("{text} {lost}"));
+                Ok((started, Some(notice)))
+            }
             Err(Trouble::Refuse(error)) => Err(error),
             Err(Trouble::Records(text)) => Err(StoreError::Damaged(format!(
                 "the database in {} was rebuilt from {} but does not hold what the journal says \
@@ -267,6 +307,53 @@ impl Opening<'_> {
                 self.dir.display(),
                 source.describe()
             ))),
+        }
+    }
+
+    /// Starts from the database; from the one before, when it was rewritten at the last start and
+    /// turns out to be of no use.
+    fn start_from_newest(&self, records: &Path, known: &mut Known) -> Result<Started, Trouble> {
+        match self.start_from_sled(records, known) {
+            Err(Trouble::Records(text)) if self.dir.join(slim::OLD).exists() => {
+                log::warn!("store: {text}; trying the database from before it was rewritten");
+                slim::swap_back(self.dir, records)?;
+                self.start_from_sled(records, known)
+            }
+            started => {
+                if started.is_ok() {
+                    slim::forget(self.dir);
+                }
+                started
+            }
+        }
+    }
+
+    /// The same with a database without so many holes, if it has too many.
+    fn slimmed(&self, started: Started, records: &Path) -> Result<Started, StoreError> {
+        let kv = &started.applier.kv;
+        if !slim::is_wasteful(kv, records)? {
+            return Ok(started);
+        }
+        match slim::rewrite(kv, self.dir, self.options, self.disk) {
+            Ok(true) => {}
+            Ok(false) => return Ok(started),
+            Err(error) => {
+                log::warn!("store: space in the database could not be given back: {error}");
+                return Ok(started);
+            }
+        }
+        let before = disk::dir_bytes(records);
+        // It must let go of its files.
+        drop(started);
+        slim::swap(self.dir, records)?;
+        match self.start_from_newest(records, &mut Known::default()) {
+            Ok(started) => {
+                let after = disk::dir_bytes(records);
+                log::info!("store: the database was rewritten, {before} bytes became {after}");
+                Ok(started)
+            }
+            Err(Trouble::Refuse(error)) => Err(error),
+            Err(Trouble::Records(text)) => Err(StoreError::Damaged(text)),
         }
     }
 
@@ -289,8 +376,10 @@ impl Opening<'_> {
                 marker.safe, self.segments[0].start
             )));
         }
+        let Logs { pages: heads, named } = logs::load(&kv)?;
+        let lost = self.packs.look(&named)?;
         let pages = Arc::new(Pages::default());
-        *pages.write() = load_logs(&kv)?;
+        *pages.write() = heads;
         known.position = marker.position;
         known.heads = pages.read().iter().map(|(page, state)| (*page, state.revision)).collect();
         let mut applier = Applier::new(Arc::clone(&kv), pages, marker);
@@ -321,7 +410,7 @@ impl Opening<'_> {
                 "the database does not hold what the journal says".into(),
             ));
         }
-        Ok(Started { applier, end, marker })
+        Ok(Started { applier, end, marker, named, lost })
     }
 
     /// Reads the part of the journal that a start does not need.
@@ -348,13 +437,38 @@ impl Opening<'_> {
         )))
     }
 
-    /// What a new database can be made of.
+    /// Whether there is something to rebuild from that has what this database has and needs no pack
+    /// that cannot be used.
+    fn can_rebuild(&self, known: &Known) -> Result<bool, StoreError> {
+        let source = match self.source("") {
+            Ok(source) if source.whole => source,
+            Ok(_) | Err(StoreError::Damaged(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match self.check_source(&source, known, "") {
+            Ok(()) => Ok(true),
+            Err(StoreError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a new database can be made of. If possible, one for which all packs are there.
     fn source(&self, why: &str) -> Result<Source, StoreError> {
         let mut bad = Vec::new();
+        let mut broken = None;
         for candidate in checkpoint::candidates(self.dir)? {
-            match checkpoint::read(&candidate.path, self.store, |_, _, _| Ok(())) {
+            let mut named = Named::new();
+            let read = checkpoint::read(&candidate.path, self.store, |space, key, value| {
+                packs::collect(&mut named, space, &key, &value)
+            });
+            match read {
                 Ok(about) if about.position >= self.segments[0].start => {
-                    return Ok(Source { checkpoint: Some((candidate.path, about)) });
+                    let whole = self.packs.look(&named)?.is_empty();
+                    let source = Source { checkpoint: Some((candidate.path, about)), whole };
+                    if whole {
+                        return Ok(source);
+                    }
+                    broken.get_or_insert(source);
                 }
                 Ok(_) => bad.push(candidate.path),
                 Err(StoreError::Damaged(text)) => {
@@ -365,7 +479,10 @@ impl Opening<'_> {
             }
         }
         if self.segments[0].start == 0 {
-            return Ok(Source { checkpoint: None });
+            return Ok(Source { checkpoint: None, whole: true });
+        }
+        if let Some(source) = broken {
+            return Ok(source);
         }
         Err(StoreError::Damaged(format!(
             "the database in {} cannot be used ({why}), no checkpoint in {} can be read{}, and \
@@ -397,7 +514,7 @@ impl Opening<'_> {
 
     /// Makes a new database under another name and gives it the name when it is whole.
     fn build(&self, source: &Source, path: &Path) -> Result<(), StoreError> {
-        let temporary = self.dir.join("sled.new");
+        let temporary = self.dir.join(slim::NEW);
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
@@ -444,6 +561,8 @@ impl Opening<'_> {
 
 struct Source {
     checkpoint: Option<(PathBuf, checkpoint::About)>,
+    /// Whether all packs that it names can be used.
+    whole: bool,
 }
 
 impl Source {
@@ -468,32 +587,19 @@ fn apply(applier: &mut Applier, record: &Passed<'_>) -> Result<(), StoreError> {
     applier.housekeep()
 }
 
-/// The heads of all logs, from the chunks in sled. Chunks behind a gap (a fuzzy checkpoint may
-/// have them) are removed: the replay brings their entries again, or finds that they are missing.
-fn load_logs(kv: &Kv) -> Result<HashMap<u64, Page>, StoreError> {
-    let mut pages: HashMap<u64, Page> = HashMap::new();
-    let mut beyond = Vec::new();
-    kv.each(space::LOG, &[], None, |key, value| {
-        let (Some((page, first)), Some((count, at_ms))) =
-            (pages::read_page_key(&key), pages::chunk_head(&value))
-        else {
-            return Err(StoreError::Damaged("a chunk of a log is broken".into()));
-        };
-        let page = pages.entry(page).or_default();
-        if first == page.revision + 1 {
-            page.revision += count;
-            page.at_ms = at_ms;
-            page.small_chunk = if pages::is_small(&value) { first } else { 0 };
-        } else {
-            beyond.push(key);
-        }
-        Ok(true)
-    })?;
-    for key in beyond {
-        kv.remove(space::LOG, &key)?;
+/// What a person must know of packs that cannot be used.
+fn say_lost(lost: &Faults) -> String {
+    let mut texts: Vec<_> = lost.values().take(NAMED_FAULTS).cloned().collect();
+    if lost.len() > NAMED_FAULTS {
+        texts.push(format!("{} more files in the same place", lost.len() - NAMED_FAULTS));
     }
-    pages.retain(|_, page| page.revision > 0);
-    Ok(pages)
+    let text = format!(
+        "A part of the history cannot be read until it is put back from a backup: {}. Everything \
+         else is there.",
+        texts.join("; ")
+    );
+    log::error!("store: {text}");
+    text
 }
 
 /// The sum of what is really there; see [`codec::record_sum`].

@@ -3,21 +3,24 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use super::disk::Disk;
 use super::kv::Kv;
+use super::packs::Packs;
 use super::pages::Pages;
 use super::queue::Queue;
 use super::writer::Item;
-use super::{Health, Options, StoreError};
+use super::{Compacted, Health, Options, StoreError};
 
 /// A sync that takes longer than this is reported.
 const SLOW_SYNC: Duration = Duration::from_secs(30);
 /// How often the watchdog looks.
 const WATCH_EVERY: Duration = Duration::from_secs(10);
+/// How often somebody looks for what can be packed.
+const COMPACT_EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long an answer of the file system about free space is believed.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,7 +31,7 @@ struct Space {
     low: bool,
 }
 
-/// Shared by all handles, the writer and the checkpoint thread.
+/// Shared by all handles, the writer and the threads for checkpoints and compaction.
 pub(super) struct Shared {
     pub dir: PathBuf,
     pub store: u64,
@@ -36,14 +39,19 @@ pub(super) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub queue: Queue<Item>,
     pub pages: Arc<Pages>,
+    pub packs: Arc<Packs>,
     /// Everything below is synced.
     pub durable: AtomicU64,
     pub journal_bytes: AtomicU64,
     pub checkpoint_bytes: AtomicU64,
     /// How often a log or a snapshot was read.
     pub history_reads: AtomicU64,
-    /// Tells a running checkpoint to give up.
+    /// Tells a running checkpoint or compaction to give up.
     pub abandon: AtomicBool,
+    /// Tells a running compaction for which nobody waits to end with the pack it is at.
+    pub hurry: AtomicBool,
+    /// When something was packed last, and what that did.
+    compacted: Mutex<Option<(u64, Compacted)>>,
     /// Empty once closed.
     kv: RwLock<Option<Arc<Kv>>>,
     health: Mutex<Health>,
@@ -59,7 +67,7 @@ impl Shared {
         (dir, store): (PathBuf, u64),
         options: Options,
         disk: Arc<dyn Disk>,
-        (kv, pages): (Arc<Kv>, Arc<Pages>),
+        (kv, pages, packs): (Arc<Kv>, Arc<Pages>, Arc<Packs>),
         recovered: Option<String>,
     ) -> Self {
         Self {
@@ -69,11 +77,14 @@ impl Shared {
             disk,
             queue: Queue::new(),
             pages,
+            packs,
             durable: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             checkpoint_bytes: AtomicU64::new(0),
             history_reads: AtomicU64::new(0),
             abandon: AtomicBool::new(false),
+            hurry: AtomicBool::new(false),
+            compacted: Mutex::default(),
             kv: RwLock::new(Some(kv)),
             health: Mutex::new(Health { recovered, ..Health::default() }),
             space: Mutex::default(),
@@ -200,9 +211,21 @@ impl Shared {
         health
     }
 
-    /// Body of the watchdog thread: says once when a sync hangs.
+    /// Takes note of what was packed just now.
+    pub fn note_compacted(&self, done: Compacted) {
+        *lock(&self.compacted) = Some((now_ms(), done));
+    }
+
+    /// When something was packed last since the start, and what that did.
+    pub fn compacted(&self) -> Option<(u64, Compacted)> {
+        *lock(&self.compacted)
+    }
+
+    /// Body of the watchdog thread: says once when a sync hangs, and has an eye on the clock for
+    /// compaction.
     pub fn watch(&self) {
         let mut reported = None;
+        let mut compacted = Instant::now();
         let mut stopping = lock(&self.stopping.0);
         while !*stopping {
             let waited = self.stopping.1.wait_timeout(stopping, WATCH_EVERY);
@@ -215,6 +238,12 @@ impl Shared {
                 reported = Some(began);
                 log::error!("store: the disk has not finished a sync for {:?}", began.elapsed());
             }
+            if compacted.elapsed() >= COMPACT_EVERY {
+                compacted = Instant::now();
+                let now_ms = now_ms();
+                // Refused when the store has stopped.
+                let _ = self.queue.push(0, Item::Compact { now_ms, reply: None });
+            }
         }
     }
 
@@ -223,6 +252,12 @@ impl Shared {
         *lock(&self.stopping.0) = true;
         self.stopping.1.notify_all();
     }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

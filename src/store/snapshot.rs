@@ -5,6 +5,8 @@
 use super::StoreError;
 use super::codec::Reader;
 use super::kv::{self, Kv, space};
+use super::packed;
+use super::packs::Packs;
 use super::pages::{page_key, read_page_key};
 use super::queue::Permit;
 use super::writer::Reply;
@@ -14,6 +16,11 @@ use crate::page::Revision;
 const SLICE: usize = 16;
 /// The newest snapshots of a page that are kept in any case.
 const NEWEST: usize = 2;
+/// The length of a state that says that it is compressed in another way, which the next byte names.
+/// No state is so long.
+const OTHERWISE: u32 = u32::MAX;
+/// In columns, see [`packed`].
+const COLUMNS: u8 = 1;
 
 /// A snapshot on its way to sled.
 pub(super) struct Job {
@@ -30,6 +37,12 @@ impl Job {
     pub fn new(page: u64, revision: u64, value: Vec<u8>, reply: (Reply<()>, Permit)) -> Self {
         let id = kv::piece_id(space::SNAPSHOTS, &page_key(page, revision), &value);
         Self { page, revision, value, id, written: 0, reply: Some(reply) }
+    }
+
+    /// One that replaces what is there, without anybody waiting for it.
+    pub fn quiet(page: u64, revision: u64, value: Vec<u8>) -> Self {
+        let id = kv::piece_id(space::SNAPSHOTS, &page_key(page, revision), &value);
+        Self { page, revision, value, id, written: 0, reply: None }
     }
 
     /// Writes a slice; true when all is written and the caller has been told.
@@ -57,32 +70,75 @@ impl Job {
     }
 }
 
-/// Compresses a state.
+/// Compresses a state, quickly.
 pub(super) fn pack(state: &[u8]) -> Vec<u8> {
     let mut value = (state.len() as u32).to_le_bytes().to_vec();
     value.extend_from_slice(&lz4_flex::block::compress(state));
     value
 }
 
-fn unpack(value: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = Reader(value);
-    let length = reader.u32()? as usize;
-    lz4_flex::block::decompress(reader.0, length).ok()
+/// The same compressed well, which takes some ten times as long; `None` when it cannot be read, or
+/// would not come out as it went in.
+pub(super) fn pack_well(value: &[u8]) -> Option<Vec<u8>> {
+    if is_packed_well(value) {
+        return Some(value.to_vec());
+    }
+    let state = unpack(value)?;
+    let mut small = OTHERWISE.to_le_bytes().to_vec();
+    small.push(COLUMNS);
+    small.extend_from_slice(&packed::pack_update(&state));
+    (unpack(&small)? == state).then_some(small)
 }
 
-/// The newest whole snapshot at or before a revision.
+/// Whether [`pack_well`] has been here.
+pub(super) fn is_packed_well(value: &[u8]) -> bool {
+    value.starts_with(&OTHERWISE.to_le_bytes())
+}
+
+fn unpack(value: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader(value);
+    match reader.u32()? {
+        OTHERWISE => match reader.u8()? {
+            COLUMNS => packed::unpack_update(reader.0),
+            _ => None,
+        },
+        length => lz4_flex::block::decompress(reader.0, length as usize).ok(),
+    }
+}
+
+/// Revisions of a page's snapshots in sled, ascending.
+pub(super) fn revisions(kv: &Kv, page: u64) -> Result<Vec<u64>, StoreError> {
+    let keys = kv.keys(space::SNAPSHOTS, &page.to_be_bytes())?;
+    Ok(keys.iter().filter_map(|key| read_page_key(key)).map(|(_, revision)| revision).collect())
+}
+
+/// The newest whole snapshot at or before a revision, be it in sled or in a pack.
 pub(super) fn find(
     kv: &Kv,
+    packs: &Packs,
     page: u64,
     at_most: u64,
 ) -> Result<Option<(Revision, Vec<u8>)>, StoreError> {
     let mut upto = at_most;
     loop {
         let found = kv.last_key(space::SNAPSHOTS, &page.to_be_bytes(), &page_key(page, upto))?;
-        let Some((_, revision)) = found.as_deref().and_then(read_page_key) else {
-            return Ok(None);
+        let in_sled = found.as_deref().and_then(read_page_key).map(|(_, revision)| revision);
+        let in_pack = packs.find_state(kv, page, upto)?;
+        let (revision, value) = match (in_sled, in_pack) {
+            (None, None) => return Ok(None),
+            (Some(revision), place)
+                if place.as_ref().is_none_or(|place| place.block.first <= revision) =>
+            {
+                (revision, kv.get(space::SNAPSHOTS, &page_key(page, revision)))
+            }
+            (_, Some(place)) => match packs.content(&place) {
+                // Not only a shortcut is damaged then.
+                Err(StoreError::Damaged(text)) => return Err(StoreError::Damaged(text)),
+                content => (place.block.first, content),
+            },
+            (Some(_), None) => return Ok(None),
         };
-        match kv.get(space::SNAPSHOTS, &page_key(page, revision)) {
+        match value {
             Ok(Some(value)) => {
                 if let Some(state) = unpack(&value) {
                     return Ok(Some((Revision(revision), state)));
@@ -91,7 +147,7 @@ pub(super) fn find(
             }
             // Removed meanwhile.
             Ok(None) => {}
-            Err(StoreError::Damaged(text)) => {
+            Err(StoreError::Damaged(text) | StoreError::Lost(text)) => {
                 log::warn!("store: ignoring a broken snapshot of page {page}: {text}");
             }
             Err(error) => return Err(error),
@@ -102,10 +158,7 @@ pub(super) fn find(
 }
 
 fn prune(kv: &Kv, page: u64) -> Result<(), StoreError> {
-    let keys = kv.keys(space::SNAPSHOTS, &page.to_be_bytes())?;
-    let revisions: Vec<u64> =
-        keys.iter().filter_map(|key| read_page_key(key)).map(|(_, revision)| revision).collect();
-    for revision in superfluous(&revisions) {
+    for revision in superfluous(&revisions(kv, page)?) {
         kv.remove(space::SNAPSHOTS, &page_key(page, revision))?;
     }
     Ok(())

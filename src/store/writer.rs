@@ -1,7 +1,8 @@
 //! The one thread that writes: group commit.
 //!
 //! Take everything that waits; check and encode; write; sync once; apply; answer. The next group
-//! gathers while this one syncs. Nobody sees or is told anything before the sync.
+//! gathers while this one syncs. Nobody sees or is told anything before the sync. What nobody
+//! waits for (snapshots, the results of a compaction) is written in slices between two groups.
 
 mod group;
 
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::applier::Applier;
 use super::checkpoint::{self, Made};
+use super::compact::{self, Compacted, Install, Packed};
 use super::journal::{Journal, NoRoom};
 use super::queue::{Patience, Permit};
 use super::shared::Shared;
@@ -28,11 +30,27 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer can be asked.
 pub(super) enum Item {
-    Append { page: u64, entries: Vec<LogEntry>, reply: Reply<Revision>, permit: Permit },
-    Change { changes: Vec<Change>, reply: Reply<bool>, permit: Permit },
+    Append {
+        page: u64,
+        entries: Vec<LogEntry>,
+        reply: Reply<Revision>,
+        permit: Permit,
+    },
+    Change {
+        changes: Vec<Change>,
+        reply: Reply<bool>,
+        permit: Permit,
+    },
     Snapshot(Job),
     Checkpoint(Reply<()>),
     CheckpointDone(Result<Made, StoreError>),
+    /// Without a reply: because it is time to look.
+    Compact {
+        now_ms: u64,
+        reply: Option<Reply<Compacted>>,
+    },
+    Packed(Box<Packed>),
+    CompactionDone(Result<Compacted, StoreError>),
     Close,
 }
 
@@ -55,6 +73,15 @@ pub(super) struct Writer {
     served: Vec<Reply<()>>,
     /// Journal position at which the next checkpoint is due.
     checkpoint_at: u64,
+    /// Packs that the running checkpoint cannot name any more.
+    retired: Vec<u64>,
+    compaction: Option<JoinHandle<()>>,
+    /// A pack whose records are being made, a slice between two groups.
+    install: Option<Install>,
+    /// Compactions that are wanted: the time, and who waits.
+    waiting_for_compaction: Vec<(u64, Option<Reply<Compacted>>)>,
+    /// Who waits for the one that runs.
+    compacting_for: Vec<Reply<Compacted>>,
 }
 
 impl Writer {
@@ -77,6 +104,11 @@ impl Writer {
             waiting_for_checkpoint: Vec::new(),
             served: Vec::new(),
             checkpoint_at,
+            retired: Vec::new(),
+            compaction: None,
+            install: None,
+            waiting_for_compaction: Vec::new(),
+            compacting_for: Vec::new(),
         };
         writer.publish_numbers();
         writer
@@ -93,14 +125,17 @@ impl Writer {
         }
         drop(shared.queue.close());
         shared.abandon.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.checkpoint.take() {
+        // The compaction may be waiting for this one.
+        self.install = None;
+        for thread in self.checkpoint.take().into_iter().chain(self.compaction.take()) {
             let _ = thread.join();
         }
     }
 
     fn work(&mut self) -> Result<(), StoreError> {
         loop {
-            let patience = match (self.snapshots.is_empty(), self.applier.is_noted()) {
+            let idle = self.snapshots.is_empty() && self.install.is_none();
+            let patience = match (idle, self.applier.is_noted()) {
                 (false, _) => Patience::None,
                 (true, false) => Patience::UpTo(IDLE),
                 (true, true) => Patience::Endless,
@@ -109,7 +144,7 @@ impl Writer {
             if self.shared.has_failed() {
                 return Ok(());
             }
-            if items.is_empty() && self.snapshots.is_empty() {
+            if items.is_empty() && idle {
                 self.note()?;
             }
             let mut group = Group::new();
@@ -125,6 +160,11 @@ impl Writer {
                     Item::Snapshot(job) => self.snapshots.push(job),
                     Item::Checkpoint(reply) => self.waiting_for_checkpoint.push(reply),
                     Item::CheckpointDone(made) => self.finish_checkpoint(made)?,
+                    Item::Compact { now_ms, reply } => {
+                        self.waiting_for_compaction.push((now_ms, reply));
+                    }
+                    Item::Packed(packed) => self.install = Some(Install::new(*packed)),
+                    Item::CompactionDone(done) => self.finish_compaction(&done),
                     Item::Close => closing = true,
                 }
             }
@@ -135,7 +175,9 @@ impl Writer {
                 return self.close();
             }
             self.write_snapshots()?;
+            self.install_some()?;
             self.start_checkpoint()?;
+            self.start_compaction()?;
         }
     }
 
@@ -200,10 +242,23 @@ impl Writer {
         Ok(())
     }
 
+    fn install_some(&mut self) -> Result<(), StoreError> {
+        if let Some(mut install) = self.install.take()
+            && !install.go_on(&self.applier, &self.shared)?
+        {
+            self.install = Some(install);
+        }
+        Ok(())
+    }
+
     fn start_checkpoint(&mut self) -> Result<(), StoreError> {
         let due = self.journal.end() >= self.checkpoint_at;
         let wanted = due || !self.waiting_for_checkpoint.is_empty();
         if self.checkpoint.is_some() || !wanted {
+            return Ok(());
+        }
+        if self.compaction.is_some() {
+            self.shared.hurry.store(true, Ordering::Relaxed);
             return Ok(());
         }
         if !self.shared.has_space() {
@@ -228,6 +283,7 @@ impl Writer {
             prev: self.journal.prev(),
             kv: Arc::clone(&self.applier.kv),
         };
+        self.retired = shared.packs.retired(&plan.kv)?;
         let thread =
             std::thread::Builder::new().name("halley-checkpoint".into()).spawn(move || {
                 let made = catch_unwind(AssertUnwindSafe(|| checkpoint::make(&shared, &plan)));
@@ -251,7 +307,9 @@ impl Writer {
                 // sled was made durable up to the position before the checkpoint began.
                 let tidied = self.journal.cut(made.position);
                 let tidied = tidied
-                    .and_then(|()| checkpoint::remove_before(&self.shared.dir, made.position));
+                    .and_then(|()| checkpoint::remove_before(&self.shared.dir, made.position))
+                    .map_err(StoreError::from)
+                    .and_then(|()| self.shared.packs.bury(&self.applier.kv, &self.retired));
                 if let Err(error) = tidied {
                     log::warn!("store: files that are not needed any more stay: {error}");
                 }
@@ -275,7 +333,71 @@ impl Writer {
         Ok(())
     }
 
+    fn start_compaction(&mut self) -> Result<(), StoreError> {
+        if self.waiting_for_compaction.is_empty() || self.checkpoint.is_some() {
+            return Ok(());
+        }
+        if self.compaction.is_some() {
+            if self.waiting_for_compaction.iter().any(|(_, reply)| reply.is_some()) {
+                self.shared.hurry.store(true, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting_for_compaction);
+        let now_ms = waiting.iter().map(|(now_ms, _)| *now_ms).max().unwrap_or(0);
+        self.compacting_for = waiting.into_iter().filter_map(|(_, reply)| reply).collect();
+        if !self.shared.has_space() {
+            self.finish_compaction(&Err(StoreError::DiskFull));
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let at_once = !self.compacting_for.is_empty();
+        if at_once {
+            // Whoever asks for it wants what is in memory packed as well.
+            shared.watched(|| self.applier.settle())?;
+        }
+        shared.hurry.store(false, Ordering::Relaxed);
+        let plan = compact::Plan { kv: Arc::clone(&self.applier.kv), now_ms, at_once };
+        let thread = std::thread::Builder::new().name("halley-compact".into()).spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| compact::make(&shared, &plan)));
+            let done = done.unwrap_or_else(|_| Err(std::io::Error::other("it panicked").into()));
+            drop(plan);
+            // Refused only when the store is closing.
+            let _ = shared.queue.push(0, Item::CompactionDone(done));
+        });
+        match thread {
+            Ok(thread) => self.compaction = Some(thread),
+            // No threads are left just now: nothing that has to be packed today.
+            Err(error) => self.finish_compaction(&Err(error.into())),
+        }
+        Ok(())
+    }
+
+    fn finish_compaction(&mut self, done: &Result<Compacted, StoreError>) {
+        if let Some(thread) = self.compaction.take() {
+            let _ = thread.join();
+        }
+        match done {
+            Ok(done) if done.packs > 0 => {
+                self.shared.note_compacted(*done);
+                log::info!("store: {}", done.sentence());
+            }
+            Ok(_) | Err(StoreError::Stopped) => {}
+            Err(error) => log::error!("store: old edits could not be packed: {error}"),
+        }
+        for reply in self.compacting_for.drain(..) {
+            let _ = reply.send(match done {
+                Ok(done) => Ok(*done),
+                Err(StoreError::DiskFull) => Err(StoreError::DiskFull),
+                Err(error) => Err(std::io::Error::other(error.to_string()).into()),
+            });
+        }
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
+        while self.install.is_some() {
+            self.install_some()?;
+        }
         for mut job in self.snapshots.drain(..) {
             while !job.write_some(&self.applier.kv)? {}
         }

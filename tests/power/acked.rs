@@ -6,7 +6,7 @@ use halley::page::{PageId, Revision};
 use halley::store::{Store, StoreError, Table};
 
 use super::workload::{TASKS, entry, key_name, number_of};
-use crate::store_support::{noise, read_all};
+use crate::store_support::{noise, try_read_all};
 
 /// What the process has said so far.
 #[derive(Clone, Default)]
@@ -54,7 +54,7 @@ impl Acked {
 
     fn check_logs(&self, store: &Store) -> Result<(), String> {
         for page in 1..=TASKS.div_ceil(2) {
-            let log = read_all(store, page, 1 << 20);
+            let log = try_read_all(store, page, 1 << 20).map_err(|error| error.to_string())?;
             let head = *self.heads.get(&page).unwrap_or(&0);
             if (log.len() as u64) < head {
                 return Err(format!("page {page} has {} of {head} revisions", log.len()));

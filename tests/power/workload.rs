@@ -163,9 +163,12 @@ async fn write(store: &Store, task: u64, count: u64) {
             // Not urgent, and nothing is said about it.
             let _ = store.save_snapshot(page, revision, noise(revision.0, 30_000)).await;
         }
+        // Refused when there are too few file descriptors.
         if task == 0 && number == count / 2 {
-            // Refused when there are too few file descriptors.
             let _ = store.checkpoint().await;
+        }
+        if task == 1 && number % 16 == 9 {
+            let _ = store.compact(u64::MAX).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use halley::page::{PageId, Revision};
-use halley::store::{Change, Expect, LogEntry, Options, Store, Table};
+use halley::store::{Change, Expect, LogEntry, Options, Store, StoreError, Table};
 
 pub const TABLES: [Table; 5] =
     [Table::Meta, Table::Pages, Table::Names, Table::Clients, Table::Revisions];
@@ -78,12 +78,20 @@ impl Model {
 }
 
 pub fn read_all(store: &Store, page: u64, limit_bytes: usize) -> Vec<LogEntry> {
+    try_read_all(store, page, limit_bytes).unwrap()
+}
+
+pub fn try_read_all(
+    store: &Store,
+    page: u64,
+    limit_bytes: usize,
+) -> Result<Vec<LogEntry>, StoreError> {
     let mut all: Vec<LogEntry> = Vec::new();
     loop {
         let after = Revision(all.len() as u64);
-        let some = store.read_log(PageId(page), after, limit_bytes).unwrap();
+        let some = store.read_log(PageId(page), after, limit_bytes)?;
         if some.is_empty() {
-            return all;
+            return Ok(all);
         }
         for (revision, entry) in some {
             all.push(entry);
@@ -129,10 +137,11 @@ pub fn open(dir: &Path) -> Store {
 }
 
 /// Copies a data directory as it is now: what a crash at this moment would leave (of what the
-/// kernel has). The records are copied first, as the journal only grows.
+/// kernel has). The records are copied first, as the journal only grows, and before the packs that
+/// they name.
 pub fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
-    for part in ["sled", "checkpoints", "journal", "format"] {
+    for part in ["sled", "packs", "checkpoints", "journal", "format"] {
         copy_all(&from.join(part), &to.path().join(part));
     }
     to

@@ -89,7 +89,10 @@ fn replay_without(
                 log::error!("page {page}: update {position} is quarantined: {error}");
                 return Ok(Err(position));
             }
-            ops.insert(&entry.author, &entry.op, position);
+            // One that was packed has lost an operation id that was only a random number.
+            if !entry.op.is_empty() {
+                ops.insert(&entry.author, &entry.op, position);
+            }
         }
     }
     Ok(Ok(Replayed { document, revision, snapshot, quarantined: BTreeSet::new(), ops }))

@@ -34,9 +34,11 @@ pub(in super::super) fn open(
         .name("halley-open".into())
         .stack_size(STACK_BYTES)
         .spawn(move || open_here(&path, cache_bytes))?;
-    let db = thread.join().unwrap_or_else(|panic| Err(super::panicked(panic.as_ref())))?;
+    let opened = thread.join().unwrap_or_else(|panic| Err(super::panicked(panic.as_ref())));
+    let (db, live) = opened?;
     let file = File::open(dir.join("db"))?;
-    let kv = Kv { db, file, disk, dirty: AtomicU64::new(0), written: AtomicU64::new(0) };
+    let (dirty, written) = (AtomicU64::new(0), AtomicU64::new(0));
+    let kv = Kv { db, file, disk, dirty, written, live };
     kv.barrier()?;
     sync_around(dir)?;
     if fs::read_dir(dir.join("blobs")).is_ok_and(|mut blobs| blobs.next().is_some()) {
@@ -45,16 +47,19 @@ pub(in super::super) fn open(
     Ok(kv)
 }
 
-fn open_here(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+/// The database, and the bytes of all keys and values in it.
+fn open_here(dir: &Path, cache_bytes: u64) -> Result<(sled::Db, u64), StoreError> {
     let start = Instant::now();
     loop {
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
         let opened = guard(|| {
             let db = config.open()?;
+            let mut live = 0;
             for pair in db.iter() {
-                pair?;
+                let (key, value) = pair?;
+                live += (key.len() + value.len()) as u64;
             }
-            Ok(db)
+            Ok((db, live))
         });
         match opened {
             Err(StoreError::Damaged(text)) if text.contains("could not acquire lock") => {
