@@ -8,7 +8,7 @@
 //! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], and
 //! [`routes`], one resource per file. In front: [`door`], the public port, which knows nothing of
 //! wikis, and [`serve`], which puts all of it together and ends it in order. Beside it: [`compare`],
-//! which measures servers from outside, by HTTP.
+//! which measures servers from outside, by HTTP, and [`upkeep`], for a wiki that is not running.
 //!
 //! # Absences
 //! Arrows point one way. `page` and `markdown` know nobody; `store` knows `page`; `live` knows
@@ -39,6 +39,7 @@ pub mod serve;
 
 pub mod store;
 pub mod time;
+pub mod upkeep;
 pub mod views;
 pub mod welcome;
 

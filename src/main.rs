@@ -11,7 +11,7 @@ use halley::config::{Config, Overrides};
 use halley::door::socket;
 use halley::live::Live;
 use halley::store::Store;
-use halley::{logging, serve, welcome};
+use halley::{logging, serve, upkeep, welcome};
 
 /// A wiki that many people write and read at once, live over plain HTTP.
 #[derive(Parser)]
@@ -29,6 +29,33 @@ enum Command {
     Serve(Serve),
     /// Measure streaming against polling, on this machine or on a deployed Halley
     Compare(Box<compare::Args>),
+    /// Show what the history of each page takes on disk (of a wiki that is not running)
+    History(History),
+    /// Pack history now (of a wiki that is not running; one that runs does it by itself)
+    Compact(Data),
+}
+
+#[derive(Args)]
+struct History {
+    #[command(flatten)]
+    data: Data,
+    /// Pages to show, the most expensive first
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Args)]
+struct Data {
+    /// Directory that holds everything [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Data {
+    fn config(self) -> Result<Config, String> {
+        let overrides = Overrides { data: self.data, ..Overrides::default() };
+        Config::load(overrides).map_err(|e| e.to_string())
+    }
 }
 
 #[derive(Args, Default)]
@@ -59,6 +86,10 @@ fn main() -> ExitCode {
         None => start(cli.serve),
         Some(Command::Serve(args)) => start(args),
         Some(Command::Compare(args)) => compare::run(*args),
+        Some(Command::History(args)) => {
+            args.data.config().and_then(|config| upkeep::history(&config, args.limit))
+        }
+        Some(Command::Compact(args)) => args.config().and_then(|config| upkeep::compact(&config)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

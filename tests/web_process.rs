@@ -96,6 +96,33 @@ fn it_serves_the_welcome_from_an_empty_directory_and_keeps_it() {
 }
 
 #[test]
+fn what_history_takes_is_shown_and_packed_while_the_wiki_does_not_run() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for name in ["history", "compact"] {
+        let (done, said) = run(dir.path(), &[name], &[]);
+        assert!(!done && said.contains("holds no wiki"), "{name}: {said}");
+        assert!(!dir.path().join("data").exists());
+    }
+    let halley = Halley::start(dir.path());
+    for name in ["history", "compact"] {
+        let (done, said) = run(dir.path(), &[name], &[]);
+        assert!(!done && said.contains("the wiki is running"), "{name}: {said}");
+    }
+    assert_eq!(halley.end().0, Some(0));
+    for (name, expected) in [("history", "per edit"), ("compact", "Nothing had to be packed")] {
+        let data = dir.path().join("data");
+        let output = command(Path::new("/")).arg(name).arg("--data").arg(&data).output();
+        let output = output.expect("runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(expected), "{name}: {output:?}");
+        if name == "history" {
+            assert!(said.lines().any(|line| line.ends_with("  1 page")), "{said}");
+        }
+    }
+    assert!(Halley::start(dir.path()).get("/").contains("Welcome"));
+}
+
+#[test]
 fn it_ends_with_success_within_five_seconds_whatever_hangs_on_it() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let halley = Halley::start(dir.path());
