@@ -2,8 +2,8 @@
 //! be complete and the texts equal.
 //!
 //! The children are this test binary itself, started with `TEST_COMPACT_DIR`. `TEST_COMPACT_ROUNDS`
-//! says how many are killed, `TEST_SEED` repeats a run (but for the moments, which depend on the
-//! machine).
+//! says how many are killed (10, with `TEST_LONG` 100), `TEST_SEED` repeats a run (but for the
+//! moments, which depend on the machine). What a power failure leaves is in `store_power.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
@@ -29,6 +29,8 @@ const SEED: &str = "TEST_SEED";
 const PAGES: u64 = 3;
 /// Edits of each page's life.
 const EDITS: usize = 6_000;
+/// A compaction takes about so long here.
+const PACKING_MICROS: u64 = 12_000;
 /// Edits that are handed in together.
 const GROUP: usize = 7;
 
@@ -58,13 +60,15 @@ fn life(seed: u64, page: u64) -> Vec<LogEntry> {
     log
 }
 
+/// What a child says before it packs.
+const BEGINS: &str = "ack 0 0 ;\n";
+
 /// Types and packs until it is killed. Does nothing when run as a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let (Ok(dir), Some(seed)) = (std::env::var(DIR), number(SEED)) else { return };
     let lives: Vec<_> = (1..=PAGES).map(|page| (page, life(seed, page))).collect();
     let store = Store::open(Path::new(&dir), crash_options()).unwrap();
-    say("ack 0 0 ;\n");
     for (page, log) in lives {
         let store = store.clone();
         tokio::spawn(async move {
@@ -80,13 +84,18 @@ async fn child() {
                     let state = revision.0.to_le_bytes().repeat(500);
                     store.save_snapshot(PageId(page), revision, state).await.unwrap();
                 }
+                // So slowly that many packs are written meanwhile, and joined.
+                let pause = rand::rng().random_range(0..8);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
             }
         });
     }
     loop {
-        store.compact(u64::MAX).await.unwrap();
+        say(BEGINS);
+        let done = store.compact(u64::MAX).await.unwrap();
+        say(&format!("ack 0 {} ;\n", 1 + done.packs + (done.merged << 32)));
         // Small packs and larger ones.
-        let pause = rand::rng().random_range(0..8_u64).pow(2) * 5;
+        let pause = rand::rng().random_range(0..6_u64).pow(2) * 3;
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
@@ -122,12 +131,14 @@ fn check(store: &Store, page: u64, acked: u64, life: &[LogEntry]) -> usize {
 
 #[test]
 fn nothing_of_the_history_is_lost_when_a_compaction_is_killed() {
-    let rounds = number("TEST_COMPACT_ROUNDS").unwrap_or(20);
+    let usual = if std::env::var_os("TEST_LONG").is_some() { 100 } else { 10 };
+    let rounds = number("TEST_COMPACT_ROUNDS").unwrap_or(usual);
     let seed = number(SEED).unwrap_or_else(|| u64::from(rand::rng().random::<u32>()));
     println!("{rounds} rounds, {SEED}={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let lives: Vec<_> = (1..=PAGES).map(|page| life(seed, page)).collect();
-    let (mut edits, mut packed, mut unfinished, mut without) = (0, 0, 0, 0);
+    let (mut edits, mut packed, mut unfinished, mut without, mut opening) = (0, 0, 0, 0, 0);
+    let (mut packs, mut merged, mut within) = (0, 0, 0);
     let mut slowest = Duration::ZERO;
     let mut dir = tempfile::tempdir().unwrap();
     let mut acked = [0; PAGES as usize + 1];
@@ -152,19 +163,47 @@ fn nothing_of_the_history_is_lost_when_a_compaction_is_killed() {
                 }
             }
         });
-        lines.recv_timeout(Duration::from_secs(60)).expect("the child said nothing");
-        std::thread::sleep(Duration::from_micros(rng.random_range(100..500_000)));
+        let mut packing = false;
+        let mut note = |(page, revision): (u64, u64)| {
+            let known = &mut acked[page as usize];
+            *known = revision.max(*known);
+            if page == 0 {
+                packing = revision == 0;
+                packs += revision.saturating_sub(1) & 0xffff_ffff;
+                merged += revision >> 32;
+            }
+        };
+        // Some are killed while they put in order what the one before left, the others soon after
+        // they began to pack.
+        if round % 4 == 2 {
+            opening += 1;
+            std::thread::sleep(Duration::from_micros(rng.random_range(100..300_000)));
+        } else {
+            let wait = Duration::from_millis(rng.random_range(0..400));
+            let mut from = None;
+            loop {
+                let heard =
+                    lines.recv_timeout(Duration::from_secs(60)).expect("a child that speaks");
+                note(heard);
+                let from = *from.get_or_insert_with(Instant::now);
+                if heard == (0, 0) && from.elapsed() >= wait {
+                    break;
+                }
+            }
+            std::thread::sleep(Duration::from_micros(rng.random_range(0..PACKING_MICROS)));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         reader.join().unwrap();
-        for (page, revision) in lines.try_iter() {
-            let known = &mut acked[page as usize];
-            *known = revision.max(*known);
-        }
+        lines.try_iter().for_each(&mut note);
+        within += usize::from(packing);
         let leavings = std::fs::read_dir(dir.path().join("packs"));
         unfinished += leavings.into_iter().flatten().flatten().fold(0, |sum, entry| {
             sum + usize::from(entry.file_name().to_string_lossy().ends_with(".tmp"))
         });
+        if round % 4 == 1 && round + 1 < rounds {
+            continue;
+        }
         // Now and then the database is gone as well, and the checkpoint must do.
         if round % 10 == 9 {
             std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
@@ -199,10 +238,11 @@ fn nothing_of_the_history_is_lost_when_a_compaction_is_killed() {
         }
     }
     println!(
-        "{rounds} kills, {unfinished} of them while a pack was written, {without} times without \
-         the database, {edits} edits and texts compared to the end, {packed} packed at last, 0 \
-         lost, slowest start {} ms",
+        "{rounds} kills, {within} of them within a compaction ({unfinished} while a pack was written) and {opening} soon after the \
+         start, {without} times without the database; {packs} packs were finished, {merged} of \
+         them joined; {edits} edits and their texts compared, {packed} packed at last, 0 lost, \
+         slowest start {} ms",
         slowest.as_millis()
     );
-    assert!(edits > 0);
+    assert!(edits > 0 && within > 0);
 }

@@ -15,7 +15,8 @@ const LATER_MS: u64 = BEGAN_MS + 1_000 * AGE_MS;
 
 fn entry(number: u64) -> LogEntry {
     let op = match number % 5 {
-        0 => format!("merge:{number:026x}"),
+        0 if number.is_multiple_of(2) => format!("merge:{number:026x}"),
+        0 => format!("merge:k:{number}:undo:abcdefghijkl.1.{number}"),
         _ => "abcdefghijklmnopqrst".into(),
     };
     let mut update = number.to_le_bytes().to_vec();
@@ -163,7 +164,11 @@ async fn without_being_asked_only_what_is_worth_it_is_packed() {
     let shared = &store.inner.shared;
     let plan = Plan { kv: shared.kv().unwrap(), now_ms: LATER_MS, at_once: false };
     let (busy, whole) = (Arc::clone(shared), plan);
+    let begun = std::time::Instant::now();
     let done = std::thread::spawn(move || make(&busy, &whole)).join().unwrap().unwrap();
+    // All of it was read at least once, and the pack written and read back.
+    let least = (done.before_bytes + 2 * done.after_bytes) * 1_000 / BYTES_PER_SECOND;
+    assert!(begun.elapsed().as_millis() >= u128::from(least), "less than {least} ms");
     assert_eq!((done.pages, done.entries), (1, 2_500));
     check(&store, PAGE, 2_500, 2_500);
     check(&store, OTHER, 0, 1_500);
