@@ -72,6 +72,7 @@
 pub mod admission;
 pub mod batch;
 pub mod caps;
+pub mod costs;
 pub mod cursor;
 pub mod document;
 mod error;
@@ -183,6 +184,7 @@ struct Inner {
     labs: labs::Labs,
     closing: history::Closing,
     timelines: timeline::Timelines,
+    costing: costs::Costing,
 }
 
 impl Live {
@@ -206,6 +208,7 @@ impl Live {
             labs: labs::Labs::below(settings.labs.clone()),
             closing: history::Closing::new(),
             timelines: timeline::Timelines::default(),
+            costing: costs::Costing::default(),
         });
         let live = Self { inner };
         live.start_sweeping();

@@ -5,6 +5,7 @@
 mod api;
 mod body;
 mod connection;
+mod costs;
 mod edit;
 mod feed;
 mod files;
@@ -32,7 +33,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 15] = [
+    let stages: [fn() -> AdHoc; 16] = [
         health::stage,
         files::stage,
         read::stage,
@@ -42,6 +43,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         history::stage,
         playback::stage,
         recent::stage,
+        costs::stage,
         feed::stage,
         name::stage,
         connection::stage,

@@ -6,6 +6,7 @@ use crate::live::Pages;
 use crate::page::PageId;
 use crate::store::{Costs, PageCost, Shrunk, Store, StoreError};
 use crate::time;
+use crate::views::size;
 
 /// Prints what the history of each page costs, the most expensive `limit` pages, and of all together.
 /// Blocks.
@@ -67,21 +68,23 @@ fn said(config: &Config, error: &StoreError) -> String {
     }
 }
 
+/// No page has this number.
+const ALL: PageId = PageId(0);
+
 /// One line for each page, and the sums.
 fn table(costs: &Costs, limit: usize, name: impl Fn(PageId) -> String) -> String {
     let mut text = String::from("     edits       bytes  per edit  packed       saved  page\n");
-    let mut all = Row::default();
+    let mut all = PageCost::none(ALL);
     for (at, cost) in costs.pages.iter().enumerate() {
-        let row = Row::of(cost);
         if at < limit {
-            text.push_str(&format!("{}  {}\n", row.line(), name(cost.page)));
+            text.push_str(&format!("{}  {}\n", line(cost), name(cost.page)));
         }
-        all.add(&row);
+        all.add(cost);
     }
     if costs.pages.len() > limit {
         text.push_str(&format!("and {}\n", count((costs.pages.len() - limit) as u64, "more page")));
     }
-    text.push_str(&format!("{}  {}\n", all.line(), count(costs.pages.len() as u64, "page")));
+    text.push_str(&format!("{}  {}\n", line(&all), count(costs.pages.len() as u64, "page")));
     let files = &costs.files;
     text.push_str(&format!(
         "On disk: database {}, packs {}, checkpoint {}, journal {}.\n",
@@ -93,50 +96,20 @@ fn table(costs: &Costs, limit: usize, name: impl Fn(PageId) -> String) -> String
     text
 }
 
-#[derive(Default)]
-struct Row {
-    edits: u64,
-    packed: u64,
-    bytes: u64,
-    saved: u64,
-}
-
-impl Row {
-    fn of(cost: &PageCost) -> Self {
-        let (bytes, saved) = (cost.bytes(), cost.saved_bytes());
-        Self { edits: cost.edits, packed: cost.packed_edits, bytes, saved }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.edits += other.edits;
-        self.packed += other.packed;
-        self.bytes += other.bytes;
-        self.saved += other.saved;
-    }
-
-    fn line(&self) -> String {
-        let edits = self.edits.max(1) as f64;
-        format!(
-            "{:>10} {:>11} {:>9.1} {:>5.0} % {:>11}",
-            self.edits,
-            self.bytes,
-            self.bytes as f64 / edits,
-            self.packed as f64 * 100.0 / edits,
-            self.saved
-        )
-    }
+fn line(cost: &PageCost) -> String {
+    let edits = cost.edits.max(1) as f64;
+    format!(
+        "{:>10} {:>11} {:>9.1} {:>5.0} % {:>11}",
+        cost.edits,
+        cost.bytes(),
+        cost.bytes() as f64 / edits,
+        cost.packed_edits as f64 * 100.0 / edits,
+        cost.saved_bytes()
+    )
 }
 
 fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..0x400 => format!("{bytes} bytes"),
-        0x400..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0)),
-    }
 }
 
 #[cfg(test)]

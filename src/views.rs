@@ -1,5 +1,6 @@
 //! What templates are given: one struct per template, and what all of them share.
 
+mod costs;
 mod history;
 mod pages;
 mod playback;
@@ -12,6 +13,7 @@ use rocket::response::{self, Responder, Response};
 use rocket_dyn_templates::Template;
 use serde::Serialize;
 
+pub use self::costs::{CostsView, size};
 pub use self::history::{DiffView, HistoryView, Range, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
 pub use self::playback::{BlameView, PlaybackView};
@@ -394,6 +396,7 @@ views! {
     DeletedView = "deleted.html.j2", |v| v.page.path.as_str();
     PagesView = "pages.html.j2", |_v| "All pages";
     RecentView = "recent.html.j2", |_v| "Recent changes";
+    CostsView = "costs.html.j2", |_v| "What history takes";
     HistoryView = "history.html.j2", |v| format!("History of {}", v.page.title);
     DiffView = "diff.html.j2", |v| format!("Changes of {}", v.page.title);
     PlaybackView = "playback.html.j2", |v| format!("Playback of {}", v.page.title);

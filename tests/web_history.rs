@@ -314,3 +314,34 @@ async fn playback_and_authors_are_pages_that_say_what_they_need_and_lead_to_the_
     let read = wiki.get("/wiki/team/hand%20book").await;
     assert!(read.text().contains("/playback/team/hand") && read.text().contains("authors-toggle"));
 }
+
+#[rocket::async_test]
+async fn what_history_takes_is_shown_for_each_page_and_found_from_the_changes() {
+    let wiki = Wiki::new().await;
+    for at in ["/recent", "/settings/history"] {
+        assert_eq!(wiki.get(at).await.status, 200, "{at}");
+    }
+    wiki.page("team/a&b", "one\n").await;
+    wiki.page("Gone", "two\n").await;
+    assert_eq!(wiki.post("/delete/Gone", &[]).await.status, 303);
+    assert!(wiki.get("/recent").await.text().contains("href=\"/settings/history\""));
+    assert!(wiki.get("/history/team/a%26b").await.text().contains("/settings/history"));
+    // Nothing is asked of the store again at once, so a wiki of its own shows what is new.
+    let costs = wiki.live.history_costs(1, |_| true).await.expect("costs");
+    assert_eq!((costs.pages.len(), costs.more), (0, 0), "some seconds old");
+    let other = Wiki::new().await;
+    other.page("team/a&b", "one\n").await;
+    other.page("Gone", "two\n").await;
+    assert_eq!(other.post("/delete/Gone", &[]).await.status, 303);
+    let shown = other.get("/settings/history").await;
+    let text = shown.text();
+    assert!(text.contains("team/a&amp;b") && text.contains("/history/team/a%26b"), "{text}");
+    assert!(text.contains("2 pages") && text.contains("costs-deleted"), "{text}");
+    assert!(text.contains("Nothing has been packed"), "{text}");
+    let costs = other.live.history_costs(1, |page| page.deleted_ms.is_none()).await.expect("costs");
+    assert_eq!((costs.pages.len(), costs.more), (1, 0), "what may not be read is not counted");
+    assert_eq!(costs.all.bytes(), costs.pages[0].1.bytes());
+    let all = other.live.history_costs(1, |_| true).await.expect("costs");
+    assert_eq!((all.pages.len(), all.more), (1, 1));
+    assert!(all.all.bytes() > all.pages[0].1.bytes());
+}

@@ -33,9 +33,11 @@ pub struct PageCost {
 }
 
 impl PageCost {
-    fn of(page: u64) -> Self {
+    /// Nothing.
+    #[must_use]
+    pub fn none(page: PageId) -> Self {
         Self {
-            page: PageId(page),
+            page,
             edits: 0,
             packed_edits: 0,
             packed_bytes: 0,
@@ -44,6 +46,17 @@ impl PageCost {
             recent_bytes: 0,
             snapshot_bytes: 0,
         }
+    }
+
+    /// Adds what another page costs.
+    pub fn add(&mut self, other: &Self) {
+        self.edits += other.edits;
+        self.packed_edits += other.packed_edits;
+        self.packed_bytes += other.packed_bytes;
+        self.unpacked_bytes += other.unpacked_bytes;
+        self.stored_bytes += other.stored_bytes;
+        self.recent_bytes += other.recent_bytes;
+        self.snapshot_bytes += other.snapshot_bytes;
     }
 
     /// All bytes.
@@ -122,14 +135,14 @@ impl Store {
         let kv = shared.kv()?;
         let mut costs: HashMap<u64, PageCost> = HashMap::new();
         for (id, page) in shared.pages.read().iter() {
-            let mut cost = PageCost::of(*id);
+            let mut cost = PageCost::none(PageId(*id));
             cost.edits = page.revision;
             cost.packed_edits = page.packed;
             cost.recent_bytes = page.tail.as_ref().map_or(0, |tail| tail.bytes as u64);
             costs.insert(*id, cost);
         }
         let mut of = |page: u64, add: &dyn Fn(&mut PageCost)| {
-            add(costs.entry(page).or_insert_with(|| PageCost::of(page)));
+            add(costs.entry(page).or_insert_with(|| PageCost::none(PageId(page))));
         };
         for (space, is_log) in [(space::LOG, true), (space::SNAPSHOTS, false)] {
             let read = kv.each_length(space, &[], |key, length| {

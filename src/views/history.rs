@@ -162,7 +162,7 @@ impl AuthorView {
 }
 
 /// `1,204,000`
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (n, digit) in digits.chars().enumerate() {
