@@ -79,10 +79,13 @@ pub enum Table {
     Clients,
     /// Closed revisions (JSON), by page id and revision (8 + 8 bytes).
     Revisions,
+    /// What each login has seen and watches (JSON), by login; see `live::visits`.
+    Visits,
 }
 
 impl Table {
-    /// First byte of its keys in sled, and its number in the journal. Never changed.
+    /// First byte of its keys in sled, and its number in the journal. Never changed, and none of
+    /// those that logs, snapshots and their parts have there.
     fn space(self) -> u8 {
         match self {
             Self::Meta => 1,
@@ -90,13 +93,14 @@ impl Table {
             Self::Names => 3,
             Self::Clients => 4,
             Self::Revisions => 5,
+            Self::Visits => 11,
         }
     }
 
     fn from_space(space: u8) -> Option<Self> {
-        [Self::Meta, Self::Pages, Self::Names, Self::Clients, Self::Revisions]
-            .into_iter()
-            .find(|table| table.space() == space)
+        let tables =
+            [Self::Meta, Self::Pages, Self::Names, Self::Clients, Self::Revisions, Self::Visits];
+        tables.into_iter().find(|table| table.space() == space)
     }
 }
 

@@ -388,7 +388,8 @@ async fn random_operations_agree_with_a_model_across_crashes() {
                     model.append(&store, rng.random_range(0..6), entries).await;
                 }
                 50..85 => {
-                    let table = store_support::TABLES[rng.random_range(0..5)];
+                    let table =
+                        store_support::TABLES[rng.random_range(0..store_support::TABLES.len())];
                     let key = vec![rng.random_range(0..12_u8); rng.random_range(1..4)];
                     let size = if rng.random_ratio(1, 10) { 30_000 } else { 300 };
                     let value = rng

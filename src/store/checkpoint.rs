@@ -143,8 +143,8 @@ fn write(shared: &Shared, plan: &Plan, path: &Path) -> Result<(), StoreError> {
 
 /// Whether what is in this space is in checkpoints.
 fn is_copied(space: u8) -> bool {
-    (space::TABLES..space::PIECES).contains(&space)
-        || matches!(space, space::PACKED | space::STATES)
+    space::is_table(space)
+        || matches!(space, space::LOG | space::SNAPSHOTS | space::PACKED | space::STATES)
 }
 
 /// Checks a file against the journal that has been written meanwhile, and the packs it names.
@@ -325,7 +325,7 @@ struct Mirror {
 impl Mirror {
     fn load(&mut self, space: u8, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
         match space {
-            space::TABLES..=space::LAST_TABLE => {
+            _ if space::is_table(space) => {
                 let sum = codec::record_sum(space, &key, value);
                 self.records.insert((space, key), sum);
                 return Ok(());

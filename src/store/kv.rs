@@ -26,9 +26,9 @@ pub(super) mod space {
     /// What the store knows about itself.
     pub const STORE: u8 = 0;
     /// First of the spaces of tables; see `Table::space`.
-    pub const TABLES: u8 = 1;
-    /// Last of the spaces of tables.
-    pub const LAST_TABLE: u8 = 5;
+    const TABLES: u8 = 1;
+    /// Last of the first tables.
+    const LAST_TABLE: u8 = 5;
     /// Chunks of page logs, by page and first revision.
     pub const LOG: u8 = 6;
     /// Snapshots, by page and revision.
@@ -39,6 +39,24 @@ pub(super) mod space {
     pub const PACKED: u8 = 9;
     /// Where snapshots are in packs, by page and revision.
     pub const STATES: u8 = 10;
+    /// Tables since format 3: the numbers between were taken.
+    const LATER_TABLES: u8 = 11;
+    const LAST: u8 = 11;
+
+    /// Whether records of a table are here, which the sum of the state is made of.
+    pub fn is_table(space: u8) -> bool {
+        matches!(space, TABLES..=LAST_TABLE | LATER_TABLES..=LAST)
+    }
+
+    /// All tables.
+    pub fn tables() -> impl Iterator<Item = u8> {
+        (TABLES..=LAST).filter(|space| is_table(*space))
+    }
+
+    /// All that values are kept in: everything but what they are made of.
+    pub fn values() -> impl Iterator<Item = u8> {
+        (STORE..=LAST).filter(|space| *space != PIECES)
+    }
 }
 
 /// Largest content that stays in one value.
@@ -275,7 +293,7 @@ impl Kv {
         forgiving: u8,
     ) -> Result<std::collections::HashSet<[u8; 16]>, StoreError> {
         let mut live = std::collections::HashSet::new();
-        for space in space::STORE..space::PIECES {
+        for space in space::values() {
             let mut torn = Vec::new();
             let mut pairs = guard(|| Ok(self.db.scan_prefix([space])))?;
             while let Some((key, stored)) = guard(|| pairs.next().transpose())? {

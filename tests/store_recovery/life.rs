@@ -139,15 +139,34 @@ async fn a_second_store_and_a_newer_format_are_refused() {
     store.close().unwrap();
     store.close().unwrap();
     let format = fs::read_to_string(dir.path().join("format")).unwrap();
-    fs::write(dir.path().join("format"), format.replacen(" 2 ", " 7 ", 1)).unwrap();
+    fs::write(dir.path().join("format"), format.replacen(" 3 ", " 7 ", 1)).unwrap();
     assert!(matches!(
         Store::open(dir.path(), options()),
-        Err(StoreError::TooNew { found: 7, known: 2 })
+        Err(StoreError::TooNew { found: 7, known: 3 })
     ));
-    // What a version made that had no packs is taken over.
-    fs::write(dir.path().join("format"), format.replacen(" 2 ", " 1 ", 1)).unwrap();
+    fs::write(dir.path().join("format"), format).unwrap();
     drop(open(dir.path()));
-    assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), format);
+}
+
+#[tokio::test]
+async fn a_directory_of_an_older_format_is_taken_over_with_all_that_is_in_it() {
+    for older in ["1", "2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut model) = (open(dir.path()), Model::default());
+        model.append(&store, 1, vec![entry(1, 40), entry(2, 9_000)]).await;
+        model.set(&store, Table::Names, b"home", Some(b"1".to_vec())).await;
+        drop(store);
+        let path = dir.path().join("format");
+        let format = fs::read_to_string(&path).unwrap();
+        // They had no packs, or no visits, and so differ in nothing else.
+        fs::write(&path, format.replacen(" 3 ", &format!(" {older} "), 1)).unwrap();
+        let store = open(dir.path());
+        model.check(&store, older);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format);
+        model.set(&store, Table::Visits, b"somebody", Some(b"new".to_vec())).await;
+        drop(store);
+        model.check(&open(dir.path()), older);
+    }
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use halley::page::{PageId, Revision};
 use halley::store::{Change, Expect, LogEntry, Options, Store, StoreError, Table};
 
-pub const TABLES: [Table; 5] =
-    [Table::Meta, Table::Pages, Table::Names, Table::Clients, Table::Revisions];
+pub const TABLES: [Table; 6] =
+    [Table::Meta, Table::Pages, Table::Names, Table::Clients, Table::Revisions, Table::Visits];
 
 /// What was acknowledged.
 #[derive(Clone, Default)]
@@ -71,6 +71,8 @@ impl Model {
             self.set(store, Table::Names, name.as_bytes(), Some(noise(page + salt, 20))).await;
             self.set(store, Table::Pages, &page.to_be_bytes(), Some(noise(page * salt, 300))).await;
         }
+        // Its number comes after those of logs, snapshots and packs.
+        self.set(store, Table::Visits, b"last", Some(noise(salt, 90))).await;
         self.set(store, Table::Meta, b"large", Some(noise(salt, 70_000))).await;
         self.set(store, Table::Meta, b"gone", Some(noise(salt, 50_000))).await;
         self.set(store, Table::Meta, b"gone", None).await;

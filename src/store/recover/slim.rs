@@ -59,7 +59,7 @@ pub(super) fn rewrite(
         fs::remove_dir_all(&temporary)?;
     }
     let new = kv::open(&temporary, options.cache_bytes, Arc::clone(disk))?;
-    for space in (space::STORE..=space::STATES).filter(|space| *space != space::PIECES) {
+    for space in space::values() {
         kv.each(space, &[], None, |key, value| new.put(space, &key, &value).map(|()| true))?;
     }
     new.barrier()?;
