@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::live::LiveError;
 use crate::live::gate::Refusal;
+use crate::live::visits::MAX_WATCHES;
 use crate::logging::RequestId;
 use crate::page::PathError;
 use crate::store::StoreError;
@@ -177,6 +178,12 @@ impl From<LiveError> for Error {
             LiveError::Deleted => Kind::PageDeleted.into(),
             LiveError::UnknownRevision => Kind::UnknownRevision.into(),
             LiveError::PageFull => Kind::PageFull.into(),
+            LiveError::TooManyWatches => {
+                let sentence = format!(
+                    "You watch {MAX_WATCHES} pages, and more are not possible. Watch a page with all below it, or stop watching some."
+                );
+                Self::new(Kind::BadInput).saying(sentence)
+            }
             LiveError::Refused(refusal) => refusal.into(),
             LiveError::HistoryTooLong => Kind::HistoryTooLong.into(),
             LiveError::Busy => Kind::Busy.into(),

@@ -3,7 +3,7 @@
 //! # Map
 //! Values: [`page`] (names and numbers of pages), [`time`], [`random`]. Text: [`markdown`] (text
 //! to blocks of safe HTML). Keeping: [`store`], the only code that knows sled. Now: [`live`], the
-//! rooms, the event log, presence and what pages once were. Web: [`config`], [`identity`] (guests), [`rights`],
+//! rooms, the event log, presence, what pages once were and who has seen what. Web: [`config`], [`identity`] (guests), [`rights`],
 //! [`origin`] (who may write from where), [`error`] (the one table of statuses), [`views`] (what
 //! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], and
 //! [`routes`], one resource per file. In front: [`door`], the public port, which knows nothing of

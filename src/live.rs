@@ -90,6 +90,7 @@ mod rooms;
 pub mod stream;
 pub mod timeline;
 pub mod topic;
+pub mod visits;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -185,6 +186,7 @@ struct Inner {
     closing: history::Closing,
     timelines: timeline::Timelines,
     costing: costs::Costing,
+    visits: visits::Visits,
 }
 
 impl Live {
@@ -209,6 +211,7 @@ impl Live {
             closing: history::Closing::new(),
             timelines: timeline::Timelines::default(),
             costing: costs::Costing::default(),
+            visits: visits::Visits::default(),
         });
         let live = Self { inner };
         live.start_sweeping();

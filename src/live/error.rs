@@ -22,6 +22,9 @@ pub enum LiveError {
     /// The page's history is too long to be taken apart, see [`timeline`](super::timeline).
     #[error("the history of the page is too long")]
     HistoryTooLong,
+    /// See [`MAX_WATCHES`](super::visits::MAX_WATCHES).
+    #[error("too many pages are watched")]
+    TooManyWatches,
     /// Too much is waiting; try again.
     #[error("too much is waiting")]
     Busy,

@@ -13,6 +13,7 @@ mod stretch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,12 @@ impl RevisionInfo {
     #[must_use]
     pub fn before(&self) -> Revision {
         Revision(self.first.0.saturating_sub(1))
+    }
+
+    /// Whether nobody else wrote in it.
+    #[must_use]
+    pub fn is_only_by(&self, login: &str) -> bool {
+        self.others == 0 && self.authors.iter().all(|author| author.id == login)
     }
 }
 
@@ -248,6 +255,47 @@ fn list(store: &Store, id: PageId, query: &HistoryQuery) -> Result<History, Stor
 fn newest(store: &Store, id: PageId) -> Result<Option<RevisionInfo>, StoreError> {
     let found = store.list_back(Table::Revisions, &id.0.to_be_bytes(), None, 1)?;
     found.first().map(|record| read(id, record)).transpose()
+}
+
+impl Live {
+    /// The newest closed revisions, as long as they are `wanted`, at most `limit`. Blocks.
+    pub(super) fn newest_revisions(
+        &self,
+        id: PageId,
+        limit: usize,
+        wanted: impl Fn(&RevisionInfo) -> bool,
+    ) -> Result<Vec<RevisionInfo>, StoreError> {
+        // Mostly there are a few.
+        const STEP: usize = 16;
+        let (store, mut before) = (&self.inner.shared.store, None::<Vec<u8>>);
+        let mut found = Vec::new();
+        loop {
+            let prefix = id.0.to_be_bytes();
+            let records = store.list_back(Table::Revisions, &prefix, before.as_deref(), STEP)?;
+            for record in &records {
+                let revision = read(id, record)?;
+                if !wanted(&revision) || found.len() == limit {
+                    return Ok(found);
+                }
+                found.push(revision);
+            }
+            match records.last() {
+                Some((key, _)) if records.len() == STEP => before = Some(key.clone()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Of what came between two revisions, the last that is not newer than a time, and who wrote
+    /// what is. Reads the log between the two, and blocks.
+    pub(super) fn who_wrote(
+        &self,
+        id: PageId,
+        (after, until): (Revision, Revision),
+        after_ms: u64,
+    ) -> Result<(Revision, BTreeSet<String>), StoreError> {
+        stretch::writers(&self.inner.shared.store, id, (after, until), after_ms)
+    }
 }
 
 /// The closed revision that a position is in, as it is stored and as it reads. Blocks.

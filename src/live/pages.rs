@@ -138,6 +138,25 @@ impl Pages {
         pages.filter(|page| page.deleted_ms.is_none()).cloned().collect()
     }
 
+    /// The page of a name and, with `tree`, all below it, as far as they are `wanted`, by name.
+    pub(super) fn below(
+        &self,
+        path: &PagePath,
+        tree: bool,
+        wanted: impl Fn(&PageInfo) -> bool,
+    ) -> Vec<PageInfo> {
+        let inner = self.read();
+        let key = path.key();
+        let prefix = format!("{key}/");
+        let own = inner.by_key.get(&key);
+        let below = inner.by_key.range(prefix.clone()..).map_while(|(key, id)| {
+            // The tree is in order, so those below stand side by side.
+            (tree && key.starts_with(&prefix)).then_some(id)
+        });
+        let pages = own.into_iter().chain(below).filter_map(|id| inner.by_id.get(id));
+        pages.filter(|page| wanted(page)).cloned().collect()
+    }
+
     /// Deleted pages, the newest deletion first.
     #[must_use]
     pub fn deleted(&self) -> Vec<PageInfo> {

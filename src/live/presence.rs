@@ -38,6 +38,9 @@ pub const MAX_CARET_BYTES: usize = 2048;
 const MAX_PER_LOGIN: usize = 64;
 const MAX_ENTRIES: usize = 50_000;
 
+/// Most of what [`Presence::take_moves`] has to tell.
+const MAX_MOVES: usize = MAX_ENTRIES;
+
 /// Pause between two changes of one person that are told to others.
 const CHANGE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -45,6 +48,10 @@ const CHANGE_PAUSE: Duration = Duration::from_millis(250);
 struct Seat {
     entry: Entry,
     login: String,
+    /// See [`Beat::known`].
+    known: bool,
+    /// The last sweep found that its person has the page in sight.
+    sees: bool,
     /// See [`Beat::via`].
     via: Option<String>,
     /// What the tab said last; the entry may show more than it knows.
@@ -60,12 +67,22 @@ struct Seat {
     gone: bool,
 }
 
+/// Somebody has begun or ceased to have a page in sight, in one of their tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Move {
+    pub page: PageId,
+    pub login: String,
+    /// Begun.
+    pub came: bool,
+}
+
 #[derive(Default)]
 struct Inner {
     pages: HashMap<PageId, BTreeMap<String, Seat>>,
     /// Page and login of each tab id.
     clients: HashMap<String, (PageId, String)>,
     carriers: Carriers,
+    moves: Vec<Move>,
 }
 
 /// The people of all pages.
@@ -106,7 +123,7 @@ impl Presence {
             self.renew_by_beat(&mut inner, who, beat, now);
             return Ok(false);
         }
-        let Beat { client, via, page, mode, rung, interval, caret } = beat;
+        let Beat { client, via, known, page, mode, rung, interval, caret } = beat;
         let entry = Entry {
             client: client.clone(),
             name: who.name.clone(),
@@ -121,6 +138,8 @@ impl Presence {
         let seat = Seat {
             entry,
             login: who.id.clone(),
+            known,
+            sees: false,
             via,
             mode,
             rung,
@@ -148,6 +167,7 @@ impl Presence {
         }
         seat.expires = now + lease(beat.rung, beat.interval, beat.mode);
         seat.interval = beat.interval;
+        seat.known |= beat.known;
         (seat.mode, seat.rung) = (beat.mode, beat.rung);
         let entry = &mut seat.entry;
         let caret_changed =
@@ -223,12 +243,31 @@ impl Presence {
         seats.filter(|seat| !seat.gone && seat.mode == Mode::Writing).count()
     }
 
+    /// Pages that somebody has open.
+    pub(super) fn pages(&self) -> Vec<PageId> {
+        self.lock().pages.keys().copied().collect()
+    }
+
+    /// Known logins that have a page in sight, once for each of their tabs.
+    pub(super) fn who_sees(&self, page: PageId) -> Vec<String> {
+        let inner = self.lock();
+        let seats = inner.pages.get(&page).into_iter().flat_map(BTreeMap::values);
+        seats.filter(|seat| seat.sees).map(|seat| seat.login.clone()).collect()
+    }
+
+    /// Which known logins have begun or ceased to have which page in sight since the last call, in
+    /// order; at most 50,000, of more the first. As exact as the sweep is often.
+    pub(super) fn take_moves(&self) -> Vec<Move> {
+        std::mem::take(&mut self.lock().moves)
+    }
+
     /// Ends leases that ran out and tells what was held back. Called every quarter second.
     pub fn sweep(&self) {
         let now = Instant::now();
         let mut inner = self.lock();
         let mut expired = Vec::new();
-        for (page, seats) in &mut inner.pages {
+        let Inner { pages, moves, .. } = &mut *inner;
+        for (page, seats) in pages {
             for (client, seat) in seats.iter_mut() {
                 if seat.expires <= now {
                     expired.push(client.clone());
@@ -241,6 +280,7 @@ impl Presence {
                     seat.entry.mode = Mode::Away;
                 }
                 self.tell_if_due(*page, seat, now);
+                seat.note_sight(*page, moves);
             }
         }
         for client in expired {
@@ -280,7 +320,7 @@ impl Presence {
 
     /// The same for all tabs whose events a client carries.
     fn revive_carried(&self, inner: &mut Inner, login: &str, carrier: &str, now: Instant) {
-        let Inner { pages, clients, carriers } = inner;
+        let Inner { pages, clients, carriers, .. } = inner;
         for tab in carriers.tabs(login, carrier) {
             if let Some((page, seat)) = seat_of(pages, clients, tab, login) {
                 self.revive(page, seat, now);
@@ -297,6 +337,9 @@ impl Presence {
         }
         let Some(seat) = seat else { return };
         inner.carriers.drop_tab(&seat.login, seat.carrier(), client);
+        if seat.sees {
+            seat.tell_move(page, false, &mut inner.moves);
+        }
         if !seat.gone {
             self.publish(page, "left", &serde_json::json!({ "client": client }));
         }
@@ -316,6 +359,21 @@ impl Seat {
     /// Tab id of the connection that brings its events.
     fn carrier(&self) -> &str {
         self.via.as_deref().unwrap_or(&self.entry.client)
+    }
+
+    /// Looks whether its person has the page in sight, and tells when that has changed.
+    fn note_sight(&mut self, page: PageId, moves: &mut Vec<Move>) {
+        let sees = self.known && !self.gone && self.entry.mode != Mode::Away;
+        if sees != self.sees {
+            self.sees = sees;
+            self.tell_move(page, sees, moves);
+        }
+    }
+
+    fn tell_move(&self, page: PageId, came: bool, moves: &mut Vec<Move>) {
+        if moves.len() < MAX_MOVES {
+            moves.push(Move { page, login: self.login.clone(), came });
+        }
     }
 }
 

@@ -18,6 +18,9 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How often idle rooms and rings are looked for.
 const TIDY: Duration = Duration::from_secs(30);
 
+/// How often those who do not come any more are forgotten.
+const FORGET: Duration = Duration::from_secs(24 * 3600);
+
 /// A cell per page, so that two first visitors do not get two documents.
 pub(super) type OpenRooms = HashMap<PageId, Arc<OnceCell<Arc<Room>>>>;
 
@@ -54,6 +57,9 @@ impl Live {
         }
         rooms.iter().for_each(|room| room.stop());
         drop(rooms);
+        if tokio::time::timeout(PATIENCE, self.end_visits()).await.is_err() {
+            log::warn!("not everything that was seen could be noted");
+        }
         self.end_labs().await;
         let store = self.inner.shared.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
@@ -200,6 +206,25 @@ impl Live {
                 timer.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
                 Live { inner }.close_revisions(Instant::now()).await;
+            }
+        });
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let look = super::visits::LOOK;
+            let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + look, look);
+            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut forgot: Option<tokio::time::Instant> = None;
+            loop {
+                timer.tick().await;
+                let Some(inner) = weak.upgrade() else { return };
+                let live = Live { inner };
+                live.look_at_visits().await;
+                if forgot.is_none_or(|at| at.elapsed() >= FORGET) {
+                    forgot = Some(tokio::time::Instant::now());
+                    if let Err(error) = live.forget_visitors().await {
+                        log::warn!("old visits could not be forgotten: {error}");
+                    }
+                }
             }
         });
         // Apart, since it waits for snapshots to be written, and leases do not.

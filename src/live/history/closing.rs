@@ -352,7 +352,10 @@ impl Live {
 
     /// What was written since the newest closed revision. Of a log only what is new since the last
     /// call is read. Blocks.
-    pub(super) fn open_revision(&self, room: &Room) -> Result<Option<RevisionInfo>, LiveError> {
+    pub(in crate::live) fn open_revision(
+        &self,
+        room: &Room,
+    ) -> Result<Option<RevisionInfo>, LiveError> {
         let id = room.id;
         let (head, text) = room.text()?;
         let known = self.inner.closing.pages().get(&id).cloned().unwrap_or_default();

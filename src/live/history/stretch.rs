@@ -1,6 +1,6 @@
 //! Reading stretches out of a log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::page::{PageId, Revision};
@@ -81,4 +81,32 @@ pub(super) fn read(
         }
     }
     Ok(found)
+}
+
+/// Who wrote the edits of `(after, until]` that are newer than a time, and the last one before them.
+/// Blocks.
+pub(super) fn writers(
+    store: &Store,
+    page: PageId,
+    (after, until): (Revision, Revision),
+    after_ms: u64,
+) -> Result<(Revision, BTreeSet<String>), StoreError> {
+    let (mut before, mut position, mut found) = (after, after, BTreeSet::new());
+    while position < until {
+        let begun = position;
+        let entries = store.read_log(page, position, STEP_BYTES)?.into_iter();
+        for (at, entry) in entries.take_while(|(at, _)| *at <= until) {
+            position = at;
+            if entry.at_ms > after_ms {
+                found.insert(entry.author);
+            } else if found.is_empty() {
+                before = at;
+            }
+        }
+        if position == begun {
+            // A log with a gap, which opening the page tells.
+            break;
+        }
+    }
+    Ok((before, found))
 }

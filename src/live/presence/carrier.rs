@@ -234,7 +234,7 @@ impl Presence {
         carrier.fault = Some(now);
         // Only those who would leave count: one client that breaks off over and over is no crowd.
         let rash = again || changing || inner.carriers.is_crowd(now);
-        let Inner { pages, clients, carriers } = &mut *inner;
+        let Inner { pages, clients, carriers, .. } = &mut *inner;
         for tab in carriers.tabs(login, client) {
             match seat_of(pages, clients, tab, login) {
                 Some((_, seat)) if !ended.concerns(seat) => {}
@@ -261,7 +261,7 @@ impl Presence {
     fn leave_carried(&self, login: &str, client: &str) {
         let now = Instant::now();
         let mut inner = self.lock();
-        let Inner { pages, clients, carriers } = &mut *inner;
+        let Inner { pages, clients, carriers, .. } = &mut *inner;
         for tab in carriers.tabs(login, client) {
             if let Some((page, seat)) = seat_of(pages, clients, tab, login) {
                 self.leave_if_due(page, seat, now);

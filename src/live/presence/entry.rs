@@ -59,6 +59,8 @@ pub struct Beat {
     /// Tab id of the stream that carries this tab's events, when one connection serves all tabs
     /// of a browser; otherwise the tab has its own.
     pub via: Option<String>,
+    /// The login came with a cookie, and so is the same one when it comes back.
+    pub known: bool,
     /// Where the tab is.
     pub page: PageId,
     /// What its person does.

@@ -12,6 +12,7 @@ fn beat(client: &str, caret: Option<&str>) -> Beat {
     Beat {
         client: client.into(),
         via: None,
+        known: true,
         page: PAGE,
         mode: Mode::Writing,
         rung: Rung::Stream,
@@ -379,4 +380,34 @@ async fn the_third_stream_of_a_tab_ends_the_first() {
     let presence = Presence::new(Hub::new());
     let [a, b, c] = [(); 3].map(|()| presence.stream_opened("tab-a", "ann"));
     assert!(a.is_superseded() && !b.is_superseded() && !c.is_superseded());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_when_a_known_login_has_a_page_in_sight_and_when_not_any_more() {
+    let room = Room::with([beat("tab-a", None), Beat { known: false, ..beat("tab-b", None) }]);
+    let moves = || {
+        let moves = room.presence.take_moves().into_iter();
+        moves.map(|moved| (moved.login, moved.page, moved.came)).collect::<Vec<_>>()
+    };
+    let told =
+        |came: &[bool]| came.iter().map(|c| ("ann".to_owned(), PAGE, *c)).collect::<Vec<_>>();
+    assert_eq!(moves(), [], "before a sweep");
+    room.after(MOMENT).await;
+    assert_eq!(moves(), told(&[true]), "once, and of the known one only");
+    assert_eq!(room.presence.who_sees(PAGE), ["ann"]);
+    let hidden = Beat { mode: Mode::Away, ..beat("tab-a", None) };
+    for (next, came) in [(hidden, false), (beat("tab-a", None), true)] {
+        room.presence.beat(&author("ann"), next).expect("beat");
+        room.after(MOMENT).await;
+        assert_eq!(moves(), told(&[came]));
+    }
+    drop(room.stream("tab-a"));
+    room.after(GRACE + MOMENT).await;
+    assert_eq!(moves(), told(&[false]), "its connection has ended");
+    assert!(room.presence.who_sees(PAGE).is_empty());
+    room.presence.beat(&author("ann"), beat("tab-a", None)).expect("beat");
+    room.after(MOMENT).await;
+    room.presence.leave("tab-a", "ann");
+    assert_eq!(moves(), told(&[true, false]));
+    assert_eq!(room.presence.pages(), [PAGE], "of the other tab");
 }

@@ -68,6 +68,7 @@ pub fn post_beat(
         let beat = Beat {
             client,
             via,
+            known: caller.browser.is_some(),
             page,
             mode: here.mode,
             rung: body.rung,
