@@ -21,6 +21,7 @@ mod read;
 mod recent;
 mod reply;
 mod target;
+mod watch;
 
 pub use body::{FormBody, read_body, read_text};
 pub(crate) use live::hook as live_hook;
@@ -44,6 +45,7 @@ pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
         playback::stage,
         recent::stage,
         costs::stage,
+        watch::stage,
         feed::stage,
         name::stage,
         connection::stage,

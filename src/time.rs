@@ -43,6 +43,29 @@ pub fn ago(ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// When somebody was there last, in words that go on a sentence: “5 minutes ago”, “on Tuesday”, and
+/// the date after a week.
+///
+/// ```
+/// use halley::time::since;
+/// assert_eq!(since(0, 30_000), "a moment ago");
+/// assert_eq!(since(1_700_000_000_000, 1_700_200_000_000), "on Tuesday");
+/// assert_eq!(since(1_700_000_000_000, 1_800_000_000_000), "on 14 November 2023");
+/// ```
+#[must_use]
+pub fn since(ms: u64, now_ms: u64) -> String {
+    match now_ms.saturating_sub(ms) / 60_000 {
+        0 => "a moment ago".to_owned(),
+        1..1440 => ago(ms, now_ms),
+        // 1 January 1970 was a Thursday.
+        1440..10_080 => format!("on {}", WEEKDAYS[(ms / 86_400_000 + 3) as usize % 7]),
+        _ => format!("on {}", day(ms)),
+    }
+}
+
+const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
 /// The day of a time in UTC: “14 November 2023”.
 #[must_use]
 pub fn day(ms: u64) -> String {

@@ -4,6 +4,7 @@ mod costs;
 mod history;
 mod pages;
 mod playback;
+mod visits;
 
 use std::borrow::Cow;
 
@@ -17,6 +18,7 @@ pub use self::costs::{CostsView, size};
 pub use self::history::{DiffView, HistoryView, Range, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
 pub use self::playback::{BlameView, PlaybackView};
+pub use self::visits::{NewsView, WatchView, WatchingView};
 use crate::assets::Assets;
 use crate::config::Config;
 use crate::error::Error;
@@ -250,6 +252,10 @@ pub struct ReadView {
     pub updated_iso: String,
     /// The revision shown, when it is not the newest.
     pub rev_shown: Option<Revision>,
+    /// What is new to whoever reads.
+    pub news: Option<NewsView>,
+    /// How they watch it.
+    pub watch: WatchView,
 }
 
 /// `edit`: a page to write.
@@ -397,6 +403,7 @@ views! {
     PagesView = "pages.html.j2", |_v| "All pages";
     RecentView = "recent.html.j2", |_v| "Recent changes";
     CostsView = "costs.html.j2", |_v| "What history takes";
+    WatchingView = "watching.html.j2", |_v| "Watching";
     HistoryView = "history.html.j2", |v| format!("History of {}", v.page.title);
     DiffView = "diff.html.j2", |v| format!("Changes of {}", v.page.title);
     PlaybackView = "playback.html.j2", |v| format!("Playback of {}", v.page.title);

@@ -4,7 +4,7 @@ use rocket::fairing::AdHoc;
 use rocket::{State, get, post, routes};
 
 use super::body::FormBody;
-use super::read::{absent, parse_revision};
+use super::read::{Reader, absent, parse_revision};
 use super::reply::{Redirect, Reply};
 use super::target::{Target, find};
 use crate::address::subscriber;
@@ -34,7 +34,7 @@ fn is_handle(text: &str) -> bool {
 
 /// Takes one change from what may be done in a while. Whoever has no cookie is new with each
 /// request, so the address counts.
-fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> Result<(), Error> {
+pub(super) fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> Result<(), Error> {
     let login = if guest.is_known() { guest.id.clone() } else { subscriber(address.0).to_string() };
     live.rates()
         .take(Rate::Changes, &login, 1)
@@ -121,10 +121,11 @@ async fn show_diff(
     from: Option<&str>,
     to: Option<&str>,
     view: Option<&str>,
-    guest: Guest,
+    reader: Reader,
     live: &State<Live>,
 ) -> Result<Reply, Error> {
-    let page = match wanted(&site, &target, "/diff/", &guest, live)? {
+    let guest = &reader.guest;
+    let page = match wanted(&site, &target, "/diff/", guest, live)? {
         Ok(page) => page,
         Err(instead) => return Ok(instead),
     };
@@ -139,7 +140,10 @@ async fn show_diff(
         return Ok(Reply::Redirect(Redirect::see_other(address)));
     }
     let compared = live.compare(page.id, from, to).await?.ok_or(Kind::NoRevision)?;
-    let can_write = may(&guest, Action::Write, Some(&page));
+    if reader.is_here && guest.is_known() {
+        live.look_at_changes(&guest.id, &page, (from, to)).await?;
+    }
+    let can_write = may(guest, Action::Write, Some(&page));
     let parts = match can_write && from < to {
         true => live.authors_between(page.id, from, to).await?.unwrap_or_default(),
         false => Vec::new(),

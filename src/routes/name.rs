@@ -74,7 +74,7 @@ fn rename(
 
 /// An address of this wiki to go back to; the front page for anything else, so that a link here
 /// cannot send anybody elsewhere.
-fn safe_back(back: Option<&str>) -> String {
+pub(super) fn safe_back(back: Option<&str>) -> String {
     let safe = back.filter(|text| {
         text.starts_with('/')
             && !text.starts_with("//")

@@ -4,20 +4,23 @@ use std::time::Duration;
 
 use rocket::fairing::AdHoc;
 use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome, Request};
 use rocket::tokio::time::{Instant, sleep};
 use rocket::{State, get, routes};
 
 use super::reply::{Redirect, Reply};
 use super::target::Target;
+use super::watch::visitor;
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
+use crate::live::visits::Visit;
 use crate::live::{Live, PageInfo, View};
 use crate::page::{PageId, PagePath, Revision};
 use crate::rights::{Action, may, require};
 use crate::time;
 use crate::views::{
-    DeletedRow, DeletedView, Html, MissingView, PageRow, PageView, PagesView, ReadView, Site,
-    blocks, wiki_url,
+    DeletedRow, DeletedView, Html, MissingView, NewsView, PageRow, PageView, PagesView, ReadView,
+    Site, WatchView, blocks, wiki_url,
 };
 
 /// The page that `/` shows.
@@ -35,14 +38,32 @@ pub(super) fn stage() -> AdHoc {
     })
 }
 
+/// Who reads: whether the page is before their eyes, or fetched in case they may want it
+/// (`Sec-Purpose`, https://fetch.spec.whatwg.org/#sec-purpose-header), and what is nobody's visit.
+pub(super) struct Reader {
+    pub guest: Guest,
+    pub is_here: bool,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Reader {
+    type Error = std::convert::Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
+        let purpose = request.headers().get_one("Sec-Purpose");
+        let is_here = !purpose.is_some_and(|purpose| purpose.starts_with("prefetch"));
+        Outcome::Success(Self { guest: Guest::of(request).clone(), is_here })
+    }
+}
+
 #[get("/")]
-async fn show_front(site: Site, guest: Guest, live: &State<Live>) -> Result<Reply, Error> {
+async fn show_front(site: Site, reader: Reader, live: &State<Live>) -> Result<Reply, Error> {
     let path: PagePath = FRONT_PAGE.parse()?;
     match live.pages().find(&path) {
         Some(page) if page.deleted_ms.is_none() => {
-            read(site, &guest, live, &page, None).await.map(Reply::Html)
+            read(site, &reader, live, &page, None).await.map(Reply::Html)
         }
-        page => Ok(Reply::Html(absent(&site, &guest, &path, page.as_ref()))),
+        page => Ok(Reply::Html(absent(&site, &reader.guest, &path, page.as_ref()))),
     }
 }
 
@@ -52,7 +73,7 @@ async fn show_page(
     target: Option<Target>,
     rev: Option<&str>,
     blame: Option<&str>,
-    guest: Guest,
+    reader: Reader,
     live: &State<Live>,
     uri: &rocket::http::uri::Origin<'_>,
 ) -> Result<Reply, Error> {
@@ -78,9 +99,9 @@ async fn show_page(
     }
     match page {
         Some(page) if page.deleted_ms.is_none() => {
-            read(site, &guest, live, &page, rev).await.map(Reply::Html)
+            read(site, &reader, live, &page, rev).await.map(Reply::Html)
         }
-        page => Ok(Reply::Html(absent(&site, &guest, &target.path, page.as_ref()))),
+        page => Ok(Reply::Html(absent(&site, &reader.guest, &target.path, page.as_ref()))),
     }
 }
 
@@ -91,12 +112,12 @@ pub(super) fn parse_revision(text: &str) -> Result<Revision, Error> {
 
 async fn read(
     mut site: Site,
-    guest: &Guest,
+    reader: &Reader,
     live: &Live,
     page: &PageInfo,
     rev: Option<Revision>,
 ) -> Result<Html, Error> {
-    require(guest, Action::Read, Some(page))?;
+    require(&reader.guest, Action::Read, Some(page))?;
     let now = settled_view(live, page.id).await?;
     site.cursor.clone_from(&now.cursor);
     let mut view = ReadView {
@@ -107,7 +128,17 @@ async fn read(
         updated: time::ago(page.updated_ms, time::now_ms()),
         updated_iso: time::iso(page.updated_ms),
         rev_shown: rev.filter(|rev| *rev != now.revision),
+        news: None,
+        watch: WatchView::default(),
     };
+    // An old revision is not the page, and who reads it has not seen what became of it.
+    if view.rev_shown.is_none() && reader.is_here && reader.guest.is_known() {
+        let page = live.pages().get(page.id).ok_or(Kind::NoPage)?;
+        let visit = live.visit(&reader.guest.id, &page, now.rendered_revision).await?;
+        let Visit { news, watch, watched_above } = &visit;
+        view.news = news.as_ref().map(|news| NewsView::new(news, time::now_ms()));
+        view.watch = WatchView::new(watch.as_ref(), watched_above.as_ref());
+    }
     let rendered = match view.rev_shown {
         None => now.rendered,
         Some(rev) => {
@@ -173,7 +204,7 @@ pub(super) fn absent(site: &Site, guest: &Guest, path: &PagePath, page: Option<&
 }
 
 #[get("/pages?<q>")]
-fn list_pages(
+async fn list_pages(
     site: Site,
     q: Option<&str>,
     guest: Guest,
@@ -181,9 +212,12 @@ fn list_pages(
 ) -> Result<Html, Error> {
     require(&guest, Action::List, None)?;
     let query = q.unwrap_or_default().trim().to_owned();
+    let until_ms = time::now_ms();
+    let visitor = visitor(live, &guest).await?;
     let matching = matching(live.pages().list(), &query);
     let total = matching.len();
-    let mut tree = PageRow::tree(&matching, time::now_ms());
+    let has_news = matching.iter().any(|page| visitor.has_news(page));
+    let mut tree = PageRow::tree(&matching, time::now_ms(), |page| visitor.has_news(page));
     tree.truncate(MAX_ROWS);
     let deleted = live.pages().deleted().into_iter().take(MAX_DELETED);
     let deleted = deleted.map(|page| DeletedRow {
@@ -191,7 +225,9 @@ fn list_pages(
         url: wiki_url(&page.path),
         restore_url: format!("/restore/{}", page.path.to_url()),
     });
-    Ok(Html::new(&site, &PagesView { tree, query, deleted: deleted.collect(), total }))
+    let deleted = deleted.collect();
+    let until_ms = has_news.then_some(until_ms);
+    Ok(Html::new(&site, &PagesView { tree, query, deleted, total, until_ms }))
 }
 
 /// Pages whose path or title contains every word of a query, whatever their case.

@@ -185,6 +185,8 @@ pub struct RecentView {
     pub older_url: Option<String>,
     /// True when older ones than the newest are shown.
     pub is_older: bool,
+    /// When the list was made, where some of it is new to whoever asks; milliseconds since 1970.
+    pub until_ms: Option<u64>,
 }
 
 /// The changes of one day (UTC).
@@ -207,12 +209,19 @@ pub struct ChangeView {
     pub url: String,
     /// The revision.
     pub revision: RevisionView,
+    /// Whoever asks has not seen it.
+    pub is_new: bool,
 }
 
 impl RecentView {
-    /// The view of a part of the list.
+    /// The view of a part of the list, made at `until_ms`, of which some is new to whoever asks.
     #[must_use]
-    pub fn new(recent: &Recent, is_older: bool) -> Self {
+    pub fn new(
+        recent: &Recent,
+        is_older: bool,
+        is_new: impl Fn(&RecentRow) -> bool,
+        until_ms: u64,
+    ) -> Self {
         let now = time::now_ms();
         let mut days: Vec<RecentDay> = Vec::new();
         for row in &recent.closed {
@@ -221,12 +230,15 @@ impl RecentView {
                 days.push(RecentDay { day, changes: Vec::new() });
             }
             if let Some(last) = days.last_mut() {
-                last.changes.push(ChangeView::new(row, now));
+                last.changes.push(ChangeView::new(row, now, is_new(row)));
             }
         }
+        let has_news = recent.open.iter().chain(&recent.closed).any(&is_new);
+        let open = recent.open.iter();
         Self {
-            open: recent.open.iter().map(|row| ChangeView::new(row, now)).collect(),
+            open: open.map(|row| ChangeView::new(row, now, is_new(row))).collect(),
             days,
+            until_ms: has_news.then_some(until_ms),
             older_url: recent.next.map(|mark| format!("/recent?before={mark}")),
             is_older,
         }
@@ -234,13 +246,14 @@ impl RecentView {
 }
 
 impl ChangeView {
-    fn new(row: &RecentRow, now_ms: u64) -> Self {
+    fn new(row: &RecentRow, now_ms: u64, is_new: bool) -> Self {
         let page = &row.page;
         Self {
             path: page.path.to_string(),
             title: page.title.clone().unwrap_or_else(|| page.path.name().to_owned()),
             url: wiki_url(&page.path),
             revision: RevisionView::new(&row.revision, now_ms),
+            is_new,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct PagesView {
     pub deleted: Vec<DeletedRow>,
     /// How many pages match.
     pub total: usize,
+    /// When the list was made, where some of it is new to whoever asks; milliseconds since 1970.
+    pub until_ms: Option<u64>,
 }
 
 /// One line of the tree.
@@ -39,6 +41,8 @@ pub struct PageRow {
     pub updated_iso: Option<String>,
     /// False for a level that only has pages below it.
     pub exists: bool,
+    /// It has changed since whoever asks saw it.
+    pub is_new: bool,
 }
 
 /// One deleted page.
@@ -56,7 +60,7 @@ impl PageRow {
     /// The tree of pages: depth first, siblings by name, with a row for each level that is only
     /// part of other pages' paths.
     #[must_use]
-    pub fn tree(pages: &[PageInfo], now_ms: u64) -> Vec<Self> {
+    pub fn tree(pages: &[PageInfo], now_ms: u64, is_new: impl Fn(&PageInfo) -> bool) -> Vec<Self> {
         // By levels, not by text: `team-x` would come between `team` and `team/a`.
         let mut sorted: Vec<_> = pages
             .iter()
@@ -80,6 +84,7 @@ impl PageRow {
                 updated: Some(time::ago(page.updated_ms, now_ms)),
                 updated_iso: Some(time::iso(page.updated_ms)),
                 exists: true,
+                is_new: is_new(page),
             });
             above = key;
         }
@@ -97,6 +102,7 @@ impl PageRow {
             updated: None,
             updated_iso: None,
             exists: false,
+            is_new: false,
         }
     }
 }
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn the_tree_names_every_level_once_and_keeps_children_below_their_parent() {
         let pages = ["team-x", "team", "Team/a/b", "team/B", "z/y/x", "Home"].map(page);
-        let rows: Vec<_> = PageRow::tree(&pages, 0)
+        let rows: Vec<_> = PageRow::tree(&pages, 0, |_| false)
             .into_iter()
             .map(|row| (row.path, row.depth, row.exists))
             .collect();

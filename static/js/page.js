@@ -9,6 +9,7 @@ import { part } from "./lib/part.js";
 import { createAuthors } from "./page/authors.js";
 import { createReader } from "./page/reader.js";
 import { createSiteWatch } from "./page/site.js";
+import { createNews, createWatch } from "./page/visit.js";
 import { createHere } from "./presence/here.js";
 import { createYou } from "./presence/you.js";
 import { createLive } from "./sync/live.js";
@@ -50,6 +51,14 @@ function attachReader(times) {
   part("the live text", () => {
     const options = { page: pageId, rev: Number(rev ?? 0), title: document.title, refreshTimes: () => times.refresh(), onChange: () => authors?.changed() };
     createReader(article, live, options).start();
+  });
+  part("what is new", () => {
+    const line = document.getElementById("news");
+    if (line) createNews(line);
+  });
+  part("watching", () => {
+    const form = document.getElementById("watch");
+    if (form instanceof HTMLFormElement) createWatch(form);
   });
   live.beat({ page: /^\d{1,15}$/.test(pageId) ? Number(pageId) : pageId, mode: "reading", caret: null });
   live.start();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { arrange, asPeople, colourClass, initials } from "../../static/js/presence/here.js";
-import { clockTime, heardWords, relativeTime, span, statusWords } from "../../static/js/ui/words.js";
+import { clockTime, heardWords, relativeTime, sinceTime, span, statusWords } from "../../static/js/ui/words.js";
 import { fromBase64, toBase64, toBase64Url } from "../../static/js/lib/base64.js";
 import { wikiPath } from "../../static/js/page/site.js";
 
@@ -33,6 +33,20 @@ test("times are said as people say them", () => {
   assert.equal(ago(7200), "2 hours ago");
   assert.equal(ago(86400), "yesterday");
   assert.equal(ago(5 * 86400), "5 days ago");
+});
+
+test("when somebody was here is said so that it goes on a sentence, by the reader's calendar", () => {
+  const noon = new Date(2023, 10, 14, 12).getTime();
+  const since = (then, now = noon) => sinceTime(new Date(...then).getTime(), now);
+  assert.equal(since([2023, 10, 14, 11, 59, 30]), "a moment ago");
+  assert.equal(since([2023, 10, 14, 11, 50]), "10 minutes ago");
+  assert.equal(since([2023, 10, 14, 1]), "11 hours ago");
+  assert.equal(since([2023, 10, 13, 13]), "yesterday");
+  assert.equal(since([2023, 10, 13, 23], new Date(2023, 10, 14, 1).getTime()), "2 hours ago", "in one night");
+  assert.equal(since([2023, 10, 12, 23]), "on Sunday");
+  assert.equal(since([2023, 10, 8, 0]), "on Wednesday");
+  assert.equal(since([2023, 10, 7, 23]), "on 7 November");
+  assert.equal(since([2022, 10, 7, 23]), "on 7 November 2022");
 });
 
 test("people: initials of whole characters, colours from the palette, oneself first", () => {

@@ -29,6 +29,24 @@ export function wikiPath(pathname) {
 }
 
 /**
+ * What in a list has the focus, so that it can be found again in the list that takes its place.
+ * @param {Element} sheet
+ * @returns {(sheet: Element) => void} gives it the focus, if it is still there
+ */
+function focused(sheet) {
+  const held = document.activeElement;
+  if (!(held instanceof HTMLElement) || held === document.body || !sheet.contains(held)) return () => {};
+  const name = (/** @type {Element} */ element) => element.getAttribute("aria-label") ?? element.getAttribute("href") ?? element.textContent;
+  const wanted = name(held);
+  return (fresh) => {
+    // The filter is not replaced, and keeps it.
+    if (document.activeElement === held) return;
+    const twin = [...fresh.querySelectorAll(held.localName)].find((element) => name(element) === wanted);
+    if (twin instanceof HTMLElement) twin.focus({ preventScroll: true });
+  };
+}
+
+/**
  * @param {Live} live
  * @param {() => void} changed called after the list was replaced
  */
@@ -60,11 +78,13 @@ export function createSiteWatch(live, changed) {
       const other = fresh.querySelector("form.filter");
       if (filter && other) other.replaceWith(document.createComment("filter"));
       const parts = [...fresh.children].map((child) => document.importNode(child, true));
+      const focus = focused(sheet);
       for (const child of [...sheet.children]) if (child !== filter) child.remove();
       for (const part of parts) {
         if (filter && part.classList.contains("sheet-head")) filter.before(part);
         else sheet.append(part);
       }
+      focus(sheet);
       changed();
     } catch {
       if (look !== looks) return;
@@ -119,6 +139,10 @@ export function createSiteWatch(live, changed) {
       field?.addEventListener("input", typed);
       off.push(() => field?.removeEventListener("input", typed));
       off.push(live.on("event", take), live.on("reset", () => (own === null ? soon() : undefined)));
+      // What is marked as new may have been read in another tab.
+      const seen = () => void (spread > 0 && document.visibilityState === "visible" && soon());
+      document.addEventListener("visibilitychange", seen);
+      off.push(() => document.removeEventListener("visibilitychange", seen));
     },
     stop() {
       for (const undo of off) undo();

@@ -1,10 +1,11 @@
 /**
- * `<time datetime>` elements say how long ago it was, and stay right.
+ * `<time datetime>` elements say how long ago it was, and `[data-since]` when somebody was here, and
+ * both stay right.
  * @module
  */
 
 import { setText } from "../lib/dom.js";
-import { relativeTime } from "./words.js";
+import { relativeTime, sinceTime } from "./words.js";
 
 const EVERY_MS = 30000;
 
@@ -20,6 +21,12 @@ export function createTimes() {
       if (!Number.isFinite(then)) continue;
       setText(time, relativeTime(then, Date.now()));
       time.setAttribute("title", new Date(then).toLocaleString());
+    }
+    for (const since of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-since]"))) {
+      const then = Date.parse(since.dataset.since ?? "");
+      if (!Number.isFinite(then)) continue;
+      setText(since, sinceTime(then, Date.now()));
+      since.title = new Date(then).toLocaleString();
     }
   }
 

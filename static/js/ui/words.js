@@ -42,6 +42,24 @@ export function heardWords(heard, now) {
 }
 
 /**
+ * When somebody was here last, in words that go on a sentence, by the reader's own calendar.
+ * @param {number} then @param {number} now both ms
+ * @returns {string} "5 minutes ago", "on Tuesday"
+ */
+export function sinceTime(then, now) {
+  const seconds = (now - then) / 1000;
+  if (seconds < 45) return "a moment ago";
+  const [day, today] = [new Date(then), new Date(now)];
+  // Noon to noon, since a day of the calendar may have 23 hours.
+  const days = Math.round((new Date(today).setHours(12, 0, 0, 0) - new Date(day).setHours(12, 0, 0, 0)) / 86_400_000);
+  if (days === 0 || seconds < 6 * 3600) return relativeTime(then, now);
+  if (days === 1) return "yesterday";
+  if (days < 7) return `on ${day.toLocaleDateString("en", { weekday: "long" })}`;
+  const sameYear = day.getFullYear() === today.getFullYear();
+  return `on ${day.toLocaleDateString("en-GB", sameYear ? { day: "numeric", month: "long" } : { day: "numeric", month: "long", year: "numeric" })}`;
+}
+
+/**
  * A moment as people say it.
  * @param {number} then @param {number} now both ms
  * @returns {string}
