@@ -35,6 +35,21 @@ describe('the history', () => {
     })
   }
 
+  it('lists what changed lately without JavaScript, and asks again by itself', limit(60), async () => {
+    await wiki.server.put('Lately plain', 'Text.\n')
+    const anna = await wiki.people.person(wiki.server.url, { javaScriptEnabled: false })
+    const page = await anna.context.newPage()
+    await page.goto('/recent')
+    assert.match(await page.content(), /<noscript><meta http-equiv="refresh" content="30"/)
+    assert.match(await page.content(), /Refreshed every 30 s/)
+    await page.locator('.revision', { hasText: 'Lately plain' }).waitFor()
+    await wiki.server.put('Lately plain too', 'Text.\n')
+    await page.reload()
+    await page.locator('.revision', { hasText: 'Lately plain too' }).waitFor()
+    await page.goto('/watching')
+    assert.match(await page.content(), /<noscript><meta http-equiv="refresh" content="30"/)
+  })
+
   it('shows what differs in both forms, wide and on a phone', limit(60), async () => {
     await wiki.server.put('Differs', '# Title\n\nOne two three four.\n\nA line that goes somewhere else.\n\nLast.\n')
     const anna = await wiki.people.person(wiki.server.url)
