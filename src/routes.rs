@@ -9,6 +9,7 @@ mod costs;
 mod edit;
 mod feed;
 mod files;
+mod gzip;
 mod health;
 mod history;
 mod lab;

@@ -3,6 +3,8 @@
 #[path = "web/support.rs"]
 mod support;
 
+use std::io::Read as _;
+
 use rocket::http::{Header, Method};
 use support::{Wiki, send};
 
@@ -157,6 +159,21 @@ async fn a_pages_whole_life_is_sent_by_columns_and_not_again_until_it_changes() 
     assert_eq!(again.status, 200);
     let expected = serde_json::json!([{ "rev": 1, "name": "First \"draft\"" }]);
     assert_eq!(again.json()["named"], expected);
+
+    // A large one is compressed for whoever takes that.
+    let newest = write(&wiki, "Home", rev, &"many words ".repeat(300)).await;
+    let asked = |takes: &'static str| {
+        send(wiki.ask(Method::Get, &path).header(Header::new("Accept-Encoding", takes)))
+    };
+    let (plain, small) = (asked("gzip;q=0").await, asked("br, gzip").await);
+    assert_eq!(plain.header("Content-Encoding"), None);
+    assert_eq!(plain.json()["head"].as_u64(), Some(newest));
+    assert_eq!(small.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(small.header("Vary"), Some("Accept-Encoding"));
+    assert!(small.bytes.len() < plain.bytes.len() / 3, "{} bytes", small.bytes.len());
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&small.bytes[..]).read_to_end(&mut unpacked).expect("gzip");
+    assert!(unpacked == plain.bytes);
 
     for missing in ["/_live/pages/99/timeline", "/_live/pages/x/timeline"] {
         assert_eq!(wiki.get(missing).await.error_code(), "no_page", "{missing}");

@@ -9,6 +9,7 @@ use rocket::request::Request;
 use rocket::response::{self, Responder, Response};
 use rocket::{State, get, routes};
 
+use super::gzip::Gzip;
 use super::reply::is_known;
 use crate::assets::{Asset, Assets};
 use crate::error::{Error, Kind};
@@ -120,51 +121,5 @@ impl<'r> rocket::request::FromRequest<'r> for RawPath<'r> {
     async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
         let path = request.uri().path().as_str();
         rocket::request::Outcome::Success(Self(path.strip_prefix("/static/").unwrap_or("")))
-    }
-}
-
-/// True when the client takes gzip (RFC 9110, 12.5.3).
-struct Gzip(bool);
-
-#[rocket::async_trait]
-impl<'r> rocket::request::FromRequest<'r> for Gzip {
-    type Error = ();
-
-    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
-        let takes = request.headers().get("Accept-Encoding").any(takes_gzip);
-        rocket::request::Outcome::Success(Self(takes))
-    }
-}
-
-fn takes_gzip(header: &str) -> bool {
-    header.split(',').any(|entry| {
-        let mut parts = entry.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = parts.any(|p| {
-            p.strip_prefix("q=")
-                .and_then(|q| q.trim().parse::<f32>().ok())
-                .is_some_and(|q| q <= 0.0)
-        });
-        named && !refused
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_taken_when_it_is_named_and_not_refused() {
-        for (header, expected) in [
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, GZIP;q=0.5", true),
-            ("gzip;q=0", false),
-            ("gzip; q=0.000", false),
-            ("br", false),
-            ("", false),
-            ("identity, x-gzipped", false),
-        ] {
-            assert_eq!(takes_gzip(header), expected, "{header}");
-        }
     }
 }

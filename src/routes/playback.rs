@@ -2,7 +2,7 @@
 //! from the page's timeline.
 
 use rocket::fairing::AdHoc;
-use rocket::{State, get, routes};
+use rocket::{State, get, routes, tokio};
 
 use super::history::wanted;
 use super::reply::Reply;
@@ -10,6 +10,7 @@ use super::target::Target;
 use crate::error::Error;
 use crate::identity::Guest;
 use crate::live::Live;
+use crate::page::PageId;
 use crate::views::{BlameView, EditSite, Html, PageView, PlaybackView};
 
 pub(super) fn stage() -> AdHoc {
@@ -30,6 +31,7 @@ fn play_page(
     let EditSite(site) = site;
     Ok(match wanted(&site, &target, "/playback/", &guest, live)? {
         Ok(page) => {
+            prepare(live, page.id);
             let view = PlaybackView { page: PageView::new(&page, page.head) };
             Reply::Html(Html::new(&site, &view))
         }
@@ -47,9 +49,17 @@ fn show_authors(
     let EditSite(site) = site;
     Ok(match wanted(&site, &target, "/blame/", &guest, live)? {
         Ok(page) => {
+            prepare(live, page.id);
             let view = BlameView { page: PageView::new(&page, page.head) };
             Reply::Html(Html::new(&site, &view))
         }
         Err(instead) => instead,
     })
+}
+
+/// Has the page's timeline ready when the browser asks for it, which is as soon as it has the
+/// modules that do so. What fails here fails there again, and is said there.
+fn prepare(live: &State<Live>, id: PageId) {
+    let live = Live::clone(live);
+    tokio::spawn(async move { live.timeline(id).await.map(drop) });
 }

@@ -10,12 +10,14 @@ use super::events::IfNoneMatch;
 use crate::error::{Error, Kind};
 use crate::live::Live;
 use crate::rights::Action;
+use crate::routes::gzip::{Gzip, compressed};
 
 /// A timeline by columns, or that it is the one that the caller has.
 pub struct TimelineAnswer {
     tag: String,
     /// `None`: 304.
-    body: Option<String>,
+    body: Option<Vec<u8>>,
+    gzip: bool,
 }
 
 impl<'r> Responder<'r, 'static> for TimelineAnswer {
@@ -25,7 +27,11 @@ impl<'r> Responder<'r, 'static> for TimelineAnswer {
         response
             .raw_header("Cache-Control", "private, no-cache")
             .raw_header("ETag", format!("\"{}\"", self.tag))
+            .raw_header("Vary", "Accept-Encoding")
             .raw_header("X-Content-Type-Options", "nosniff");
+        if self.gzip {
+            response.raw_header("Content-Encoding", "gzip");
+        }
         match self.body {
             Some(body) => response
                 .header(ContentType::JSON)
@@ -42,6 +48,7 @@ pub async fn read_timeline(
     id: Option<u64>,
     caller: Caller,
     known: IfNoneMatch,
+    takes: Gzip,
     live: &State<Live>,
 ) -> Result<TimelineAnswer, Error> {
     let page = caller.page(live, id, Action::Read)?;
@@ -49,11 +56,16 @@ pub async fn read_timeline(
     let names = live.timeline_names(&timeline).await?;
     let tag = timeline.tag(&names);
     if known.0.as_ref() == Some(&tag) {
-        return Ok(TimelineAnswer { tag, body: None });
+        return Ok(TimelineAnswer { tag, body: None, gzip: false });
     }
-    // A large one takes some milliseconds to write.
-    let written = rocket::tokio::task::spawn_blocking(move || timeline.to_json(&names)).await;
+    // A large one takes some milliseconds to write, and is near a megabyte.
+    let written = rocket::tokio::task::spawn_blocking(move || {
+        let json = timeline.to_json(&names)?.into_bytes();
+        let copy = if takes.0 { compressed(&json) } else { None };
+        Ok::<_, serde_json::Error>((copy.is_some(), copy.unwrap_or(json)))
+    });
     let failed = |error: &dyn std::fmt::Display| Error::new(Kind::Internal).because(error);
-    let body = written.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    Ok(TimelineAnswer { tag, body: Some(body) })
+    let written = written.await.map_err(|error| failed(&error))?;
+    let (gzip, body) = written.map_err(|error| failed(&error))?;
+    Ok(TimelineAnswer { tag, body: Some(body), gzip })
 }
