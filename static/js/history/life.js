@@ -8,6 +8,7 @@ import { part } from "../lib/part.js";
 import { createYou } from "../presence/you.js";
 import { createLive } from "../sync/live.js";
 import { createStatus } from "../ui/status.js";
+import { takeEarly } from "./early.js";
 import { createSource } from "./source.js";
 
 /** Words for a wait that is shorter would only flicker, in ms. */
@@ -56,7 +57,7 @@ export function attachLife(attach) {
     url: pathUrl,
     nonce: document.querySelector('meta[name="csp-nonce"]')?.getAttribute("content") || null,
     wanted: at !== null && /^\d{1,15}$/.test(at) ? Number(at) : null,
-    source: createSource(pageId),
+    source: createSource(pageId, { first: takeEarly(pageId) }),
     onNews(listener) {
       heard = listener;
     },

@@ -3,10 +3,9 @@
  * @module
  */
 
+import { addressOf, question } from "./early.js";
 import { Timeline } from "./timeline.js";
 
-/** A look at the server that takes longer has failed, in ms. A long life is a few MB. */
-const LOOK_MS = 60_000;
 /** News that come in a row are one look, in ms. */
 const GATHER_MS = 1000;
 /** A look that takes long is made less often: so many times its own length apart. */
@@ -16,10 +15,12 @@ const AGAIN_MS = 10_000;
 
 /**
  * @param {string | number} page its number
- * @param {{ fetch?: typeof fetch, base?: string }} [options]
+ * @param {{ fetch?: typeof fetch, first?: Promise<Response> | null }} [options] `first`: the answer to what was asked
+ *   before
  */
 export function createSource(page, options = {}) {
   const request = options.fetch ?? ((/** @type {any} */ input, /** @type {any} */ init) => globalThis.fetch(input, init));
+  let { first = null } = options;
   let tag = "";
   /** @type {Timeline | null} */
   let known = null;
@@ -29,14 +30,9 @@ export function createSource(page, options = {}) {
 
   async function look() {
     const begun = performance.now();
-    const response = await request(`${options.base ?? "/_live"}/pages/${page}/timeline`, {
-      headers: { Accept: "application/json", ...(tag && known ? { "If-None-Match": tag } : {}) },
-      // The tag is compared here: a browser's own cache would keep a copy of each life on the disk.
-      cache: "no-store",
-      credentials: "same-origin",
-      redirect: "manual",
-      signal: AbortSignal.timeout(LOOK_MS),
-    });
+    const early = first;
+    first = null;
+    const response = await (early ?? request(...question(addressOf(String(page)), known ? tag : "")));
     if (response.status === 304 && known) return known;
     if (!response.ok) throw new Error(`the timeline was answered with ${response.status}`);
     const made = new Timeline(await response.json());
