@@ -1,7 +1,9 @@
 // The real server, the fault proxy and nginx, each on a free port.
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { freePort, root, startProcess, temporaryFolder, until } from './processes.mjs'
 
 const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
@@ -84,6 +86,17 @@ export async function startServer({ env = {}, data = temporaryFolder('data'), cw
     },
   }
   return server
+}
+
+/**
+ * A data directory with one page, `Large`, that ten people have edited very often, by a server that has ended.
+ * @param {{ edits: number, units?: number, seed?: number }} options `units`: about how long the page is, in UTF-16 units
+ */
+export async function largePage({ edits, units = 100_000, seed = 7 }) {
+  const data = temporaryFolder('data')
+  const options = ['--data', data, '--edits', edits, '--units', units, '--seed', seed].map(String)
+  await promisify(execFile)(built('examples/large_page', 'LARGE_PAGE_BIN'), options)
+  return data
 }
 
 /** @param {string} path */
