@@ -6,7 +6,7 @@
 //! machines; absolute times are not.
 //!
 //! `cargo bench --bench live -- typing crowd` runs only the named parts:
-//! start, gate, render, append, poll, idle, fanout, typing, door, scale, crowd.
+//! start, gate, render, append, poll, idle, fanout, typing, door, scale, crowd, history.
 
 mod bare;
 mod baseline;
@@ -15,6 +15,7 @@ mod crowd;
 mod door;
 mod fanout;
 mod gate;
+mod history;
 mod readers;
 mod report;
 mod rivals;
@@ -22,6 +23,9 @@ mod scale;
 mod server;
 mod storage;
 mod typing;
+
+#[path = "../../tests/support/large_page.rs"]
+mod large_page;
 
 use std::error::Error;
 
@@ -70,6 +74,9 @@ async fn main() -> Outcome {
     }
     if runs("crowd") {
         crowd::measure_crowd().await?;
+    }
+    if runs("history") {
+        history::measure_history().await?;
     }
     Ok(())
 }

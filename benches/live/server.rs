@@ -32,8 +32,17 @@ impl Server {
         core: Option<usize>,
         settings: &[(&str, &str)],
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Self::start_over(tempfile::tempdir()?, program, core, settings)
+    }
+
+    /// The same over what is in `data` of a directory.
+    pub fn start_over(
+        data: tempfile::TempDir,
+        program: &Path,
+        core: Option<usize>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         // Alone in an empty directory, as somebody would install it.
-        let data = tempfile::tempdir()?;
         let binary = data.path().join("halley");
         std::fs::copy(program, &binary)?;
         let mut command = pinned(core, &binary);
