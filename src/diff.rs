@@ -1,13 +1,25 @@
 //! How two texts differ, for people to read: line by line, and word by word within changed lines.
 //!
 //! The algorithm is Myers' (1986) as the crate `similar` has it, bounded in time: two large texts
-//! that have nothing in common are compared more coarsely, and the result says so.
+//! that have nothing in common are compared more coarsely, and the result says so. Where several
+//! lines stand in the place of several others, [`align`] finds which became which, [`within`] tells
+//! what changed in each, and [`moved`] finds lines that stand elsewhere. How two renderings differ
+//! is told by [`rendered`].
 
-use std::collections::HashMap;
+mod align;
+mod moved;
+pub mod rendered;
+mod within;
+mod words;
+
+use std::hash::Hash;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use similar::algorithms::{Capture, Replace, diff_slices_deadline};
-use similar::{Algorithm, ChangeTag, DiffOp, TextDiff};
+use similar::{Algorithm, DiffOp};
+
+use align::{MAX_PAIRS, Place, align};
 
 /// Unchanged lines that are shown around a change.
 const CONTEXT: usize = 3;
@@ -16,18 +28,8 @@ const CONTEXT: usize = 3;
 const LINES_LIMIT: Duration = Duration::from_millis(500);
 const WORDS_LIMIT: Duration = Duration::from_millis(300);
 
-/// Longest line within which words are compared.
-const MAX_WORDS_BYTES: usize = 8 << 10;
-
-/// Of two lines that stand in each other's place less than this must be the same, or they are
-/// shown as two different ones. 0 to 1.
-const ALIKE: f32 = 0.35;
-
 /// Most rows of a result.
 pub const MAX_ROWS: usize = 3_000;
-
-/// Shortest line that is recognised where it was moved to: shorter ones come more than once.
-const MOVED_BYTES: usize = 16;
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,15 @@ pub struct Part {
     pub changed: bool,
 }
 
+/// Where a line that was moved stands on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its number there, from 1.
+    pub number: usize,
+    /// How many lines were moved together, when this is the first of them; else 0.
+    pub lines: usize,
+}
+
 /// A line of one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -45,8 +56,8 @@ pub struct Line {
     pub number: usize,
     /// Its text in parts, without the line's end.
     pub parts: Vec<Part>,
-    /// Its number on the other side, where the same line stands elsewhere.
-    pub moved: Option<usize>,
+    /// Where the same line stands on the other side, if it was moved.
+    pub moved: Option<Moved>,
 }
 
 /// A row of the comparison.
@@ -98,14 +109,7 @@ pub fn compare(old: &str, new: &str) -> Diff {
 fn compare_within(for_lines: Duration, for_words: Duration, old: &str, new: &str) -> Diff {
     let (old_lines, new_lines) = (lines(old), lines(new));
     let begun = Instant::now();
-    // Not `capture_diff_slices_deadline`: it tidies up without a limit, by the square of what differs.
-    let mut hook = Replace::new(Capture::new());
-    let until = Some(begun + for_lines);
-    if diff_slices_deadline(Algorithm::Myers, &mut hook, &old_lines, &new_lines, until).is_err() {
-        // Its errors are the hook's, and this one has none.
-        return Diff { is_coarse: true, ..Diff::default() };
-    }
-    let ops = hook.into_inner().into_ops();
+    let ops = changes(&old_lines, &new_lines, begun + for_lines);
     let mut diff = Diff { is_coarse: begun.elapsed() >= for_lines, ..Diff::default() };
     let words_until = Instant::now() + for_words;
     let mut maker = Maker { old: &old_lines, new: &new_lines, words_until, diff: &mut diff };
@@ -120,8 +124,18 @@ fn compare_within(for_lines: Duration, for_words: Duration, old: &str, new: &str
         diff.rows.clear();
         diff.only_ends = old != new;
     }
-    mark_moved(&mut diff.rows);
+    moved::mark(&mut diff.rows);
     diff
+}
+
+/// What differs between two lists; after `until` only roughly.
+///
+/// Not `capture_diff_slices_deadline`: it tidies up without a limit, by the square of what differs.
+fn changes<T: Eq + Hash + Ord>(old: &[T], new: &[T], until: Instant) -> Vec<DiffOp> {
+    let mut hook = Replace::new(Capture::new());
+    // Its errors are the hook's, and this one has none.
+    let Ok(()) = diff_slices_deadline(Algorithm::Myers, &mut hook, old, new, Some(until));
+    hook.into_inner().into_ops()
 }
 
 /// Lines without their ends. A text's last line end begins no line.
@@ -159,9 +173,37 @@ impl Maker<'_> {
         }
         self.diff.removed += old.len();
         self.diff.added += new.len();
-        let mut pairs = (old.clone(), new.clone());
+        // Lines that became others are found first; what is between them stands side by side.
+        let (mut i, mut j) = (old.start, new.start);
+        for (old_at, new_at) in self.pairs(old.clone(), new.clone()) {
+            self.beside(i..old_at, j..new_at);
+            self.pair(old_at, new_at);
+            (i, j) = (old_at + 1, new_at + 1);
+        }
+        self.beside(i..old.end, j..new.end);
+    }
+
+    /// Of lines that stand in each other's place those that became each other.
+    fn pairs(&self, old: Range<usize>, new: Range<usize>) -> Vec<(usize, usize)> {
+        // One for one needs no search, and for very many there is no time.
+        let pairs = old.len().saturating_mul(new.len());
+        if old.len() == new.len() && old.len() == 1 || pairs > MAX_PAIRS {
+            return Vec::new();
+        }
+        let (before, after) = (&self.old[old.clone()], &self.new[new.clone()]);
+        let likeness = within::likenesses(before, after, self.words_until);
+        let places = align(&likeness, before.len(), after.len()).into_iter();
+        let both = places.filter_map(|place| match place {
+            Place::Both(i, j) => Some((old.start + i, new.start + j)),
+            Place::Old(_) | Place::New(_) => None,
+        });
+        both.collect()
+    }
+
+    /// Lines that stand in each other's place, each with the one at the same height.
+    fn beside(&mut self, mut old: Range<usize>, mut new: Range<usize>) {
         while self.diff.rows.len() <= MAX_ROWS {
-            match (pairs.0.next(), pairs.1.next()) {
+            match (old.next(), new.next()) {
                 (None, None) => return,
                 (Some(old), Some(new)) => self.pair(old, new),
                 (old, new) => {
@@ -183,9 +225,7 @@ impl Maker<'_> {
     /// Two lines in each other's place.
     fn pair(&mut self, old: usize, new: usize) {
         let (before, after) = (self.old[old], self.new[new]);
-        let long = before.len() + after.len() > MAX_WORDS_BYTES;
-        let parts = if long { None } else { words(before, after, self.words_until) };
-        let (old, new) = match parts {
+        let (old, new) = match within::parts(before, after, self.words_until) {
             Some((old_parts, new_parts)) => (
                 Line { number: old + 1, parts: old_parts, moved: None },
                 Line { number: new + 1, parts: new_parts, moved: None },
@@ -200,72 +240,6 @@ impl Maker<'_> {
 fn whole(text: &str, n: usize) -> Line {
     let parts = vec![Part { text: text.to_owned(), changed: false }];
     Line { number: n + 1, parts, moved: None }
-}
-
-/// Both lines in parts; `None` when they have little in common or there is no time.
-fn words(old: &str, new: &str, until: Instant) -> Option<(Vec<Part>, Vec<Part>)> {
-    if Instant::now() >= until {
-        return None;
-    }
-    let diff = TextDiff::configure().deadline(until).diff_words(old, new);
-    if diff.ratio() < ALIKE {
-        return None;
-    }
-    let (mut old_parts, mut new_parts) = (Vec::new(), Vec::new());
-    for change in diff.iter_all_changes() {
-        let text = change.value();
-        match change.tag() {
-            ChangeTag::Equal => {
-                push(&mut old_parts, text, false);
-                push(&mut new_parts, text, false);
-            }
-            ChangeTag::Delete => push(&mut old_parts, text, true),
-            ChangeTag::Insert => push(&mut new_parts, text, true),
-        }
-    }
-    Some((old_parts, new_parts))
-}
-
-fn push(parts: &mut Vec<Part>, text: &str, changed: bool) {
-    match parts.last_mut() {
-        Some(last) if last.changed == changed => last.text.push_str(text),
-        _ => parts.push(Part { text: text.to_owned(), changed }),
-    }
-}
-
-/// Marks lines that are gone in one place and new in another: each with one only.
-fn mark_moved(rows: &mut [Row]) {
-    let mut gone: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        if let Row::Changed { old: Some(line), new } = row
-            && let Some(text) = movable(line)
-            // Only indented anew.
-            && new.as_ref().and_then(movable).as_ref() != Some(&text)
-        {
-            gone.entry(text).or_default().push((at, line.number));
-        }
-    }
-    let mut found = Vec::new();
-    for row in rows.iter_mut() {
-        if let Row::Changed { new: Some(line), .. } = row
-            && let Some(from) = movable(line).and_then(|text| gone.get_mut(&text))
-            && let Some((at, number)) = (!from.is_empty()).then(|| from.remove(0))
-        {
-            line.moved = Some(number);
-            found.push((at, line.number));
-        }
-    }
-    for (at, number) in found {
-        if let Row::Changed { old: Some(line), .. } = &mut rows[at] {
-            line.moved = Some(number);
-        }
-    }
-}
-
-fn movable(line: &Line) -> Option<String> {
-    let text: String = line.parts.iter().map(|part| part.text.as_str()).collect();
-    let text = text.trim();
-    (text.len() >= MOVED_BYTES).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -284,7 +258,8 @@ mod tests {
                     },
                 )
                 .collect();
-            let moved = line.moved.map(|n| format!(" ({n})")).unwrap_or_default();
+            let moved = line.moved.map(|to| format!(" ({}x{})", to.number, to.lines));
+            let moved = moved.unwrap_or_default();
             format!("{sign}{} {text}{moved}", line.number)
         };
         let rows = compare(old, new).rows;
@@ -305,6 +280,40 @@ mod tests {
         assert_eq!(rows, ["-1 one [two] three four", "+1 one [2] three four"]);
         let rows = drawn("completely different\n", "nothing of it stays\n");
         assert_eq!(rows, ["-1 completely different", "+1 nothing of it stays"]);
+    }
+
+    #[test]
+    fn a_change_is_as_narrow_as_it_is_in_any_script() {
+        let rows = drawn("One, two and three.\n", "One; two and three!\n");
+        assert_eq!(rows, ["-1 One[,] two and three[.]", "+1 One[;] two and three[!]"]);
+        let rows = drawn("吾輩は猫である。\n", "吾輩は犬である。\n");
+        assert_eq!(rows, ["-1 吾輩は[猫]である。", "+1 吾輩は[犬]である。"]);
+        // Words side by side that became others are one change.
+        let rows = drawn("keep this, one two, and this\n", "keep this, ONE TWO, and this\n");
+        assert_eq!(
+            rows,
+            ["-1 keep this, [one two], and this", "+1 keep this, [ONE TWO], and this"]
+        );
+        // White space is text here.
+        assert_eq!(drawn("- a b\n", "  - a b\n"), ["-1 - a b", "+1 [  ]- a b"]);
+    }
+
+    #[test]
+    fn a_line_is_compared_with_what_became_of_it_and_not_with_what_stands_at_its_height() {
+        let rows = drawn(
+            "a line about comets here\na line about tails there\n",
+            "something new\na line about comets now\na line about tails then\n",
+        );
+        assert_eq!(
+            rows,
+            [
+                "+1 something new",
+                "-1 a line about comets [here]",
+                "+2 a line about comets [now]",
+                "-2 a line about tails [there]",
+                "+3 a line about tails [then]",
+            ]
+        );
     }
 
     #[test]
@@ -333,14 +342,39 @@ mod tests {
     fn a_line_that_was_moved_is_found_again() {
         let long = "a line that is long enough to be known";
         let rows = drawn(&format!("{long}\na\nb\nc\n"), &format!("a\nb\nc\n{long}\n"));
-        assert_eq!(rows[0], format!("-1 {long} (4)"));
-        assert_eq!(rows[4], format!("+4 {long} (1)"));
+        assert_eq!(rows[0], format!("-1 {long} (4x1)"));
+        assert_eq!(rows[4], format!("+4 {long} (1x1)"));
+    }
+
+    #[test]
+    fn lines_that_were_moved_together_are_one_block_with_its_short_and_empty_lines() {
+        let block = "## A heading that goes\n\n- a\n- b\n";
+        let rest = "One.\n\nTwo.\n\nThree.\n\nFour.\n\nFive.\n\n";
+        let rows = drawn(&format!("{block}{rest}"), &format!("{rest}{block}"));
+        let moved: Vec<_> = rows.iter().filter(|row| row.contains('x')).collect();
+        assert_eq!(
+            moved,
+            [
+                "-1 ## A heading that goes (11x4)",
+                "-2  (12x0)",
+                "-3 - a (13x0)",
+                "-4 - b (14x0)",
+                "+11 ## A heading that goes (1x4)",
+                "+12  (2x0)",
+                "+13 - a (3x0)",
+                "+14 - b (4x0)",
+            ],
+            "{rows:#?}"
+        );
+        // Short lines alone are no block: they come everywhere.
+        let rows = drawn("- a\nOne.\nTwo.\nThree.\n", "One.\nTwo.\nThree.\n- a\n");
+        assert!(rows.iter().all(|row| !row.contains('x')), "{rows:?}");
     }
 
     #[test]
     fn a_line_that_is_indented_anew_was_not_moved() {
         let rows = drawn("  a line that is long enough\n", "a line that is long enough\n");
-        assert!(rows.iter().all(|row| !row.contains("(1)")), "{rows:?}");
+        assert!(rows.iter().all(|row| !row.contains("(1x")), "{rows:?}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! # Map
 //! Values: [`page`] (names and numbers of pages), [`time`], [`random`]. Text: [`markdown`] (text
-//! to blocks of safe HTML). Keeping: [`store`], the only code that knows sled. Now: [`live`], the
-//! rooms, the event log, presence, what pages once were and who has seen what. Web: [`config`], [`identity`] (guests), [`rights`],
+//! to blocks of safe HTML), [`diff`] (how two texts and two renderings differ). Keeping: [`store`],
+//! the only code that knows sled. Now: [`live`], the rooms, the event log, presence, what pages
+//! once were and who has seen what. Web: [`config`], [`identity`] (guests), [`rights`],
 //! [`origin`] (who may write from where), [`error`] (the one table of statuses), [`views`] (what
 //! templates get), [`assets`] (what is inside the program), [`headers`], [`logging`], and
 //! [`routes`], one resource per file. In front: [`door`], the public port, which knows nothing of
@@ -11,8 +12,8 @@
 //! which measures servers from outside, by HTTP, and [`upkeep`], for a wiki that is not running.
 //!
 //! # Absences
-//! Arrows point one way. `page` and `markdown` know nobody; `store` knows `page`; `live` knows
-//! `page`, `markdown` and `store`. Nothing below `live`, `store` and `door` knows Rocket, nothing outside
+//! Arrows point one way. `page` knows nobody; `markdown` and `store` know `page`; `diff` knows
+//! `markdown`; `live` knows `page`, `markdown`, `diff` and `store`. Nothing below `live`, `store` and `door` knows Rocket, nothing outside
 //! `store` knows sled, nothing outside `live` knows yrs. There is no unsafe code. A handler that
 //! writes has a [`origin::WriteGuard`] among its parameters and asks [`rights`]; remote text
 //! reaches HTML only through templates, which escape everything but the blocks that `markdown`

@@ -308,7 +308,8 @@ impl Live {
         Ok((page, new))
     }
 
-    /// Deletes a page; it can be restored. Deleting twice is no error.
+    /// Deletes a page; it can be restored, and what it was can still be read. Deleting twice is no
+    /// error.
     ///
     /// # Errors
     /// [`LiveError::NoPage`] and store errors.
@@ -331,6 +332,10 @@ impl Live {
             let topic = Topic::View(id);
             self.hub().publish(topic, encode(topic, kind, &serde_json::json!({})));
             self.announce(kind, &page);
+            if deleted && let Err(error) = self.close_deleted(id).await {
+                // The log has it, and a later look tries again.
+                log::warn!("page {id}: a revision could not be closed: {error}");
+            }
         }
         Ok(())
     }

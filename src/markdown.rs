@@ -11,6 +11,8 @@
 //!    by [`raw`], addresses by [`url`] and [`autolink`], and code by [`highlight`];
 //! 7. and [`clean`] sanitises that, always last.
 //!
+//! A block that was made of two renderings for a comparison goes through [`clean_compared`].
+//!
 //! Nothing here knows about storage, the network or templates.
 
 mod autolink;
@@ -202,6 +204,15 @@ impl Renderer {
             }
         }
     }
+}
+
+/// Sanitises a block that was made of two renderings, by [`crate::diff::rendered`].
+///
+/// As strict as for a page; besides, no element has an id, so that two blocks on one page cannot
+/// have the same, and the classes `diff-gone` and `diff-came` are let through, which no author can
+/// give.
+pub(crate) fn clean_compared(html: &str) -> String {
+    clean::clean_compared(html)
 }
 
 /// Blocks under construction: knows the lines between them.

@@ -7,8 +7,11 @@ use crate::live::PageInfo;
 /// Something that somebody wants to do. A closed list: what is not in it cannot be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// See a page, its source, its revisions, and who is there.
+    /// See a page, its source, and who is there.
     Read,
+    /// See what a page was: its history, its revisions and how they differ. Of a deleted page as
+    /// well.
+    ReadHistory,
     /// See which pages there are.
     List,
     /// Make a page that is not there.
@@ -24,8 +27,9 @@ pub enum Action {
 /// Decides. `page` is what it would be done to; `None` for the wiki as a whole, or a page that
 /// is not there yet.
 ///
-/// Until accounts come everybody is a guest and may do everything to a page that is there; a
-/// deleted page can only be restored or, by its path, said to be deleted.
+/// Until accounts come everybody is a guest and may do everything to a page that is there. Of a
+/// deleted page whoever could read it can see what it was, and it can be restored; for everybody
+/// else it can only, by its path, be said to be deleted.
 #[must_use]
 pub fn may(who: &Guest, action: Action, page: Option<&PageInfo>) -> bool {
     let _ = who;
@@ -33,7 +37,8 @@ pub fn may(who: &Guest, action: Action, page: Option<&PageInfo>) -> bool {
     match action {
         Action::List | Action::Create => true,
         Action::Read | Action::Write | Action::Delete => !deleted,
-        Action::Restore => page.is_some(),
+        // Of a page that is not there nothing can be seen.
+        Action::ReadHistory | Action::Restore => page.is_some(),
     }
 }
 

@@ -35,7 +35,7 @@ use rocket::{Build, Rocket};
 
 /// Attaches all resources.
 pub(crate) fn mount(rocket: Rocket<Build>) -> Rocket<Build> {
-    let stages: [fn() -> AdHoc; 16] = [
+    let stages: [fn() -> AdHoc; 17] = [
         health::stage,
         files::stage,
         read::stage,

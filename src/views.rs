@@ -1,6 +1,7 @@
 //! What templates are given: one struct per template, and what all of them share.
 
 mod costs;
+mod diff;
 mod history;
 mod pages;
 mod playback;
@@ -15,7 +16,8 @@ use rocket_dyn_templates::Template;
 use serde::Serialize;
 
 pub use self::costs::{CostsView, size};
-pub use self::history::{DiffView, HistoryView, Range, RecentView};
+pub use self::diff::{DiffForm, DiffView, Range, Shown};
+pub use self::history::{HistoryView, PersonView, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
 pub use self::playback::{BlameView, PlaybackView};
 pub use self::visits::{NewsView, WatchView, WatchingView};
@@ -29,6 +31,7 @@ use crate::live::{Live, PageInfo};
 use crate::logging::RequestId;
 use crate::markdown::Rendered;
 use crate::page::{PageId, PagePath, Revision};
+use crate::time;
 
 /// What every page shows: `site` in templates.
 ///
@@ -173,6 +176,19 @@ pub struct PageView {
     pub crumbs: Vec<Crumb>,
     /// Its first heading, or the last level of its path.
     pub title: String,
+    /// When and by whom it was deleted, if it is.
+    pub deleted: Option<DeletionView>,
+}
+
+/// That a page was deleted.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeletionView {
+    /// Who did it, if that is known.
+    pub by: Option<PersonView>,
+    /// When, in words.
+    pub ago: String,
+    /// The same as RFC 3339.
+    pub iso: String,
 }
 
 /// One level of a page's path.
@@ -206,6 +222,11 @@ impl PageView {
             rev,
             crumbs,
             title: page.title.clone().unwrap_or_else(|| page.path.name().to_owned()),
+            deleted: page.deleted_ms.map(|at_ms| DeletionView {
+                by: page.deleted_by.as_ref().map(PersonView::new),
+                ago: time::ago(at_ms, time::now_ms()),
+                iso: time::iso(at_ms),
+            }),
         }
     }
 }
@@ -250,12 +271,14 @@ pub struct ReadView {
     pub updated: String,
     /// The same as RFC 3339.
     pub updated_iso: String,
-    /// The revision shown, when it is not the newest.
+    /// The revision shown, when it is not the newest or the page is deleted.
     pub rev_shown: Option<Revision>,
     /// What is new to whoever reads.
     pub news: Option<NewsView>,
     /// How they watch it.
     pub watch: WatchView,
+    /// True when the page is deleted and whoever asks may bring it back.
+    pub can_restore: bool,
 }
 
 /// `edit`: a page to write.
@@ -302,8 +325,10 @@ pub struct MissingView {
 pub struct DeletedView {
     /// The page.
     pub page: PageView,
-    /// Where to post to for having it back.
-    pub restore_url: String,
+    /// Where to post to for having it back, if whoever asks may.
+    pub restore_url: Option<String>,
+    /// True when whoever asks may see what it was.
+    pub can_read: bool,
 }
 
 /// `new`: a form that asks for a page's name.

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use ammonia::Builder;
-use halley::markdown::Renderer;
+use halley::diff::rendered::{self, Layout, Row, Side};
+use halley::markdown::{Block, Renderer};
 
 /// An independent statement of what a page may hold.
 static JUDGE: LazyLock<Builder<'static>> = LazyLock::new(|| {
@@ -52,35 +53,78 @@ static JUDGE: LazyLock<Builder<'static>> = LazyLock::new(|| {
     judge
 });
 
-/// Renders and judges; answers the HTML of all blocks.
+/// Judges HTML that is shown as a whole.
+fn judge(html: &str, shown: &str) {
+    // The one known cost of the serialiser is not this test's business.
+    if html.len() < 200_000 {
+        assert_eq!(JUDGE.clean(html).to_string(), html, "{shown:?}");
+    }
+    assert!(depth(html) <= 100, "{shown:?}");
+    for tag in html.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap_or_default().to_lowercase();
+        let name = tag.trim_start_matches('/');
+        for bad in [
+            "script", "style", "iframe", "svg", "math", "form", "base", "meta", "link", "object",
+            "embed", "textarea", "select", "button", "video", "audio",
+        ] {
+            assert!(!name.starts_with(&format!("{bad} ")) && name != bad, "{shown:?}: {tag}");
+        }
+        if name.starts_with("input") {
+            assert!(tag.contains("type=\"checkbox\"") && tag.contains("disabled"), "{tag}");
+        }
+    }
+}
+
+/// Renders and judges, also compared with what the text could have been before; answers the HTML of
+/// all blocks.
 fn check(text: &str) -> String {
     let page = Renderer::default().render(text, &|_| true);
     let shown: String = text.chars().take(120).collect();
     for block in &page.blocks {
-        // The one known cost of the serialiser is not this test's business.
-        if block.html.len() < 200_000 {
-            assert_eq!(JUDGE.clean(&block.html).to_string(), *block.html, "{shown:?}");
-        }
-        assert!(depth(&block.html) <= 100, "{shown:?}");
-        for tag in block.html.split('<').skip(1) {
-            let tag = tag.split('>').next().unwrap_or_default().to_lowercase();
-            let name = tag.trim_start_matches('/');
-            for bad in [
-                "script", "style", "iframe", "svg", "math", "form", "base", "meta", "link",
-                "object", "embed", "textarea", "select", "button", "video", "audio",
-            ] {
-                assert!(!name.starts_with(&format!("{bad} ")) && name != bad, "{shown:?}: {tag}");
-            }
-            if name.starts_with("input") {
-                assert!(tag.contains("type=\"checkbox\"") && tag.contains("disabled"), "{tag}");
-            }
-        }
+        judge(&block.html, &shown);
+    }
+    if text.len() < 20_000 {
+        check_compared(text, &page.blocks, &shown);
     }
     let lines: usize = page.blocks.iter().map(|block| block.lines).sum();
     if !page.blocks.is_empty() {
         assert_eq!(lines, text.lines().count(), "{shown:?}");
     }
     page.blocks.iter().map(|block| &*block.html).collect()
+}
+
+/// Compares with texts that have much, little and nothing in common with this one, and judges what
+/// a comparison shows: no more than a page may hold, and nothing that belongs to a page alone.
+fn check_compared(text: &str, blocks: &[Block], shown: &str) {
+    let more = format!("{text} more\n");
+    let words = text.replace(' ', " other ");
+    let tags = text.replacen("alert", "<b>ALERT", 1).replacen("<p", "<p title=\"<x\"", 1);
+    let half: String = text.chars().take(text.chars().count() / 2).collect();
+    let lines = text.lines().rev().collect::<Vec<_>>().join("\n");
+    for other in [&more, &words, &tags, &half, &lines, "Words.\n"] {
+        let before = Renderer::default().render(other, &|_| false).blocks;
+        let was = Side { text: other, blocks: &before };
+        let is = Side { text, blocks };
+        for (old, new) in [(was, is), (is, was)] {
+            for layout in [Layout::Merged, Layout::SideBySide] {
+                for row in rendered::compare(old, new, layout).rows {
+                    let (html, before) = match row {
+                        Row::Changed { html, before } => (html, before.unwrap_or_default()),
+                        Row::Same { html } | Row::Gone { html, .. } | Row::Came { html, .. } => {
+                            (html, String::new())
+                        }
+                        Row::Skipped(_) => continue,
+                    };
+                    for html in [html, before] {
+                        judge(&html, shown);
+                        for bad in [" id=\"", " data-task=\""] {
+                            assert!(!html.contains(bad), "{bad} in {html}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// How deep elements nest in HTML that a serialiser wrote.

@@ -5,8 +5,8 @@ mod support;
 
 use std::io::Read as _;
 
-use rocket::http::{Header, Method};
-use support::{Wiki, send};
+use rocket::http::{ContentType, Header, Method};
+use support::{Answer, ORIGIN, Wiki, encode, send, with_cookie};
 
 /// Replaces a page's text through the API.
 async fn write(wiki: &Wiki, path: &str, base: u64, text: &str) -> u64 {
@@ -179,8 +179,8 @@ async fn a_pages_whole_life_is_sent_by_columns_and_not_again_until_it_changes() 
         assert_eq!(wiki.get(missing).await.error_code(), "no_page", "{missing}");
     }
     assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
-    let deleted = wiki.get(&path).await;
-    assert!([403, 404, 410].contains(&deleted.status), "{}", deleted.status);
+    // What a page was can still be read, and this is all of it.
+    assert_eq!(wiki.get(&path).await.status, 200);
 }
 
 #[rocket::async_test]
@@ -218,13 +218,204 @@ async fn a_history_of_nothing_and_requests_that_make_no_sense_are_answered() {
     assert_eq!(wiki.post("/revert/Nowhere", &[("rev", "7")]).await.status, 404);
     assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
     for path in ["/history/Home", "/diff/Home?from=0&to=1"] {
-        assert_eq!(wiki.get(path).await.status, 404, "{path} of a deleted page");
+        assert_eq!(wiki.get(path).await.status, 200, "{path} of a deleted page");
     }
     assert_eq!(wiki.post("/revert/Home", &[("rev", "1")]).await.status, 410);
+    assert_eq!(wiki.post("/restore/Home?rev=7", &[]).await.status, 412);
+    assert_eq!(wiki.post("/restore/Home?rev=x", &[]).await.status, 400);
+    assert_eq!(wiki.post("/restore/Nowhere", &[]).await.status, 404);
+    assert_eq!(wiki.get("/raw/Home").await.status, 410, "and nothing was restored");
+}
+
+/// A form from somebody with a name. With the cookie of the one who sends it next.
+async fn post_as(wiki: &Wiki, name: &str, path: &str) -> Answer {
+    let cookie = wiki.get("/name").await.cookie().expect("a cookie");
+    let form = |path: &str, cookie: &str, body: String| {
+        let request = wiki.ask(Method::Post, path).header(Header::new("Origin", ORIGIN));
+        send(with_cookie(request, cookie).header(ContentType::Form).body(body))
+    };
+    let renamed = form("/name", &cookie, encode(&[("name", name)])).await;
+    form(path, &renamed.cookie().expect("a cookie"), String::new()).await
+}
+
+/// A page of which two revisions were written, deleted by somebody called Dora.
+async fn deleted_page(wiki: &Wiki) -> u64 {
+    wiki.page("team/plan", "# Plan\n\nOne two three.\n").await;
+    let rev = write(wiki, "team/plan", 1, "# Plan\n\nOne 2 three.\n").await;
+    assert_eq!(post_as(wiki, "Dora <b>", "/delete/team/plan").await.status, 303);
+    rev
 }
 
 #[rocket::async_test]
-async fn recent_changes_list_all_pages_and_leave_out_what_was_deleted() {
+async fn what_a_deleted_page_was_can_be_read_and_says_that_and_by_whom_it_was_deleted() {
+    let wiki = Wiki::new().await;
+    let rev = deleted_page(&wiki).await;
+    let [history, diff, split, rendered, old, last, playback, blame] = [
+        "/history/team/plan".to_owned(),
+        format!("/diff/team/plan?from=1&to={rev}"),
+        format!("/diff/team/plan?from=1&to={rev}&view=split"),
+        format!("/diff/team/plan?from=1&to={rev}&view=rendered"),
+        "/wiki/team/plan?rev=1".to_owned(),
+        format!("/wiki/team/plan?rev={rev}"),
+        "/playback/team/plan".to_owned(),
+        "/blame/team/plan".to_owned(),
+    ];
+    for path in [&history, &diff, &split, &rendered, &old, &last, &playback, &blame] {
+        let page = wiki.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        assert!(text.contains("This page was deleted by Dora &lt;b&gt;"), "{path}: {text}");
+        assert!(!text.contains("still being written"), "{path}");
+        let is_life = path.starts_with("/playback") || path.starts_with("/blame");
+        assert_eq!(text.contains("action=\"/restore/team/plan"), !is_life, "{path}");
+        for action in ["/edit/", "/revert/", "/undo/", "/delete/"] {
+            assert!(!text.contains(&format!("\"{action}team/plan")), "{path}: {action}");
+        }
+        // Nothing live attaches to what is no more.
+        assert!(is_life || !text.contains("data-page-id"), "{path}");
+    }
+    assert!(wiki.get(&last).await.text().contains("<p>One 2 three.</p>"));
+    let old = wiki.get(&old).await;
+    assert!(old.text().contains("<p>One two three.</p>"), "{}", old.text());
+    assert!(old.text().contains("action=\"/restore/team/plan?rev=1\""));
+    let diff = wiki.get(&diff).await;
+    assert!(diff.text().contains("One <del>two</del> three."));
+    assert!(diff.text().contains("action=\"/restore/team/plan?rev=1\""), "{}", diff.text());
+    assert_eq!(wiki.get("/raw/team/plan?rev=1").await.text(), "# Plan\n\nOne two three.\n");
+    let api = wiki.get("/api/v1/pages/team/plan?rev=1").await.json();
+    assert!(api["deleted"].is_string() && api["revision"] == 1, "{api}");
+
+    // As it is now it is not there, and says where what it was is.
+    let now = wiki.get("/wiki/team/plan").await;
+    assert_eq!(now.status, 404);
+    assert!(now.text().contains("href=\"/history/team/plan\"") && now.text().contains("Dora"));
+    for path in ["/raw/team/plan", "/api/v1/pages/team/plan", "/feed.atom?page=team/plan"] {
+        assert_eq!(wiki.get(path).await.status, 410, "{path}");
+    }
+    let name = [("rev", "1"), ("name", "a name")];
+    assert_eq!(wiki.post("/history/team/plan", &name).await.status, 410);
+    assert_eq!(wiki.get(&format!("/diff/team/plan?from=1&to={}", rev + 1)).await.status, 404);
+    assert_eq!(wiki.get("/wiki/team/plan?rev=99").await.status, 404);
+}
+
+#[rocket::async_test]
+async fn a_deleted_page_comes_back_with_its_history_or_with_an_older_text_as_a_new_edit() {
+    let wiki = Wiki::new().await;
+    let rev = deleted_page(&wiki).await;
+    let back = wiki.post("/restore/team/plan", &[]).await;
+    assert_eq!((back.status, back.header("Location")), (303, Some("/wiki/team/plan")));
+    assert_eq!(wiki.get("/raw/team/plan").await.text(), "# Plan\n\nOne 2 three.\n");
+    let history = wiki.get("/history/team/plan").await;
+    assert!(!history.text().contains("was deleted"), "{}", history.text());
+    assert!(history.text().contains(&format!("Revision {rev} now")), "no edit was needed");
+
+    assert_eq!(wiki.post("/delete/team/plan", &[]).await.status, 303);
+    let back = wiki.post("/restore/team/plan?rev=1", &[]).await;
+    assert_eq!((back.status, back.header("Location")), (303, Some("/wiki/team/plan")));
+    assert_eq!(wiki.get("/raw/team/plan").await.text(), "# Plan\n\nOne two three.\n");
+    let before = wiki.get(&format!("/raw/team/plan?rev={rev}")).await;
+    assert_eq!(before.text(), "# Plan\n\nOne 2 three.\n", "it was no rewind");
+    assert_eq!(wiki.get(&format!("/raw/team/plan?rev={}", rev + 1)).await.status, 200);
+    // Twice is no error, and no other edit.
+    assert_eq!(wiki.post("/restore/team/plan?rev=1", &[]).await.status, 303);
+    assert_eq!(wiki.get(&format!("/raw/team/plan?rev={}", rev + 2)).await.status, 404);
+}
+
+#[rocket::async_test]
+async fn recent_changes_say_who_deleted_a_page_and_who_brought_it_back() {
+    let wiki = Wiki::new().await;
+    let rev = deleted_page(&wiki).await;
+    let recent = wiki.get("/recent").await;
+    let text = recent.text();
+    // What was open was closed by it, and leads to what can be read.
+    assert!(text.contains(&format!("/diff/team/plan?from=0&amp;to={rev}")), "{text}");
+    assert!(!text.contains("still being written") && !text.contains("href=\"/wiki/team/plan\""));
+    assert_eq!(
+        (text.matches("Deleted by").count(), text.matches("Dora &lt;b&gt;").count()),
+        (1, 1)
+    );
+    assert_eq!(post_as(&wiki, "Rita", "/restore/team/plan").await.status, 303);
+    let recent = wiki.get("/recent").await;
+    let text = recent.text();
+    let places = ["Brought back by", "Rita", "Deleted by", "Dora", "/diff/team/plan"];
+    let places = places.map(|place| text.find(place).unwrap_or_else(|| panic!("{place}: {text}")));
+    assert!(places.is_sorted(), "the newest first: {places:?} {text}");
+    assert!(text.contains("href=\"/wiki/team/plan\"") && !text.contains(">deleted</span>"));
+    // A feed has revisions, and these do not change.
+    for feed in feeds(&wiki, "").await {
+        assert_eq!(feed.entries.len(), 1);
+    }
+    for place in ["5-1-1-1", "5-1-1-2", "5-1-1-255"] {
+        assert_eq!(wiki.get(&format!("/recent?before={place}")).await.status, 200, "{place}");
+    }
+    for place in ["5-1-1-", "5-1-1-x", "5-1-1-256", "5-1-1-1-1"] {
+        assert_eq!(wiki.get(&format!("/recent?before={place}")).await.status, 400, "{place}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_difference_is_shown_as_people_read_the_page_and_the_ways_keep_what_is_compared() {
+    let wiki = Wiki::new().await;
+    let old = "# Title\n\nOne two three <i>four</i>.\n\n<script>alert(1)</script>\n\n- a\n- b\n";
+    wiki.page("Home", old).await;
+    let new = old.replace("two", "2 <b onclick=\"x()\">&amp;</b>").replace("- b", "- b\n- <u>c");
+    let rev = write(&wiki, "Home", 1, &new).await;
+    let path = format!("/diff/Home?from=1&to={rev}&view=rendered");
+    let rendered = wiki.get(&path).await;
+    assert_eq!(rendered.status, 200);
+    let text = rendered.text();
+    assert!(text.contains("<p>One <del>two</del>"), "{text}");
+    assert!(text.contains("<li class=\"diff-came\">") && text.contains("<i>"), "{text}");
+    assert!(text.contains("Blocks: 2 changed, 0 added, 0 removed"), "{text}");
+    for bad in ["onclick", "alert(1)", "id=\"user-", "data-hash", "id=\"page\"", "data-page-id"] {
+        assert!(!text.contains(bad), "{bad}: {text}");
+    }
+    // Two choices, and each way keeps the other one.
+    let forms = ["", "split", "rendered", "rendered-split"];
+    for (form, [source, page, inline, split]) in [
+        ("", ["", "rendered", "", "split"]),
+        ("split", ["split", "rendered-split", "", "split"]),
+        ("rendered", ["", "rendered", "rendered", "rendered-split"]),
+        ("rendered-split", ["split", "rendered-split", "rendered", "rendered-split"]),
+    ] {
+        let shown = wiki.get(&format!("/diff/Home?from=1&to={rev}&view={form}")).await;
+        let text = shown.text();
+        let ways =
+            [("Source", source), ("Rendered", page), ("Inline", inline), ("Side by side", split)];
+        for (label, to) in ways {
+            let query = if to.is_empty() { String::new() } else { format!("&amp;view={to}") };
+            let current = if to == form { " aria-current=\"true\"" } else { "" };
+            let way = format!("<a href=\"?from=1&amp;to={rev}{query}\"{current}>{label}</a>");
+            assert!(text.contains(&way), "{way} in {text}");
+        }
+        assert_eq!(text.matches("aria-current=\"true\"").count(), 2, "{form}");
+    }
+    let split = wiki.get(&format!("/diff/Home?from=1&to={rev}&view=rendered-split")).await;
+    let text = split.text();
+    assert!(
+        text.contains("<p>One <del>two</del> three") && !text.contains("</del><ins>"),
+        "{text}"
+    );
+    for bad in ["onclick", "alert(1)", "id=\"user-", "data-hash"] {
+        assert!(!text.contains(bad), "{bad}: {text}");
+    }
+    for form in &forms[1..] {
+        let reversed = wiki.get(&format!("/diff/Home?from={rev}&to=1&view={form}")).await;
+        let right = format!("/diff/Home?from=1&to={rev}&view={form}");
+        assert_eq!((reversed.status, reversed.header("Location")), (303, Some(right.as_str())));
+    }
+
+    let same = wiki.get("/diff/Home?from=1&to=1&view=rendered").await;
+    assert!(same.text().contains("This is the same revision on both sides."));
+    let other = write(&wiki, "Home", rev, &new.replace("# Title", "#  Title")).await;
+    let source = wiki.get(&format!("/diff/Home?from={rev}&to={other}&view=rendered")).await;
+    assert!(source.text().contains("only the source differs"), "{}", source.text());
+    assert_eq!(wiki.get("/diff/Home?from=0&to=99&view=rendered").await.status, 404);
+    assert_eq!(wiki.get("/diff/Nowhere?view=rendered").await.status, 404);
+}
+
+#[rocket::async_test]
+async fn recent_changes_list_all_pages_and_those_that_were_deleted_with_ways_to_what_they_were() {
     let wiki = Wiki::new().await;
     assert!(wiki.get("/recent").await.text().contains("Nothing has been written yet"));
     for n in 0..3 {
@@ -243,7 +434,9 @@ async fn recent_changes_list_all_pages_and_leave_out_what_was_deleted() {
     assert!(!recent.text().contains("still being written"));
     assert_eq!(wiki.post("/delete/Page%201", &[]).await.status, 303);
     let recent = wiki.get("/recent").await;
-    assert!(!recent.text().contains("Page%201"), "{}", recent.text());
+    assert_eq!(recent.text().matches(">a name<").count(), 3, "{}", recent.text());
+    assert!(!recent.text().contains("href=\"/wiki/Page%201\""), "{}", recent.text());
+    assert!(recent.text().contains("href=\"/history/Page%201\""), "{}", recent.text());
     assert_eq!(wiki.get("/recent?before=x").await.status, 400);
     assert_eq!(wiki.get("/recent?before=5-1-1").await.status, 200);
 }

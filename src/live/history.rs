@@ -19,12 +19,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::closing::{Closing, LEFTOVERS};
-pub use self::recent::{Recent, RecentMark, RecentRow};
+pub(super) use self::recent::event_change;
+pub use self::recent::{PageEvent, Recent, RecentEvent, RecentMark, RecentRow};
 use self::stretch::Stretch;
 use super::room::Room;
 use super::{Author, Live, LiveError, blocking};
+use crate::diff::rendered::{self, Layout, RenderedDiff, Side};
 use crate::diff::{self, Diff};
-use crate::page::{PageId, Revision};
+use crate::markdown::Renderer;
+use crate::page::{PageId, PagePath, Revision};
 use crate::store::{Change, Expect, Pair, Store, StoreError, Table};
 
 /// After so long without an edit a revision is closed.
@@ -180,6 +183,38 @@ impl Live {
         from: Revision,
         to: Revision,
     ) -> Result<Option<Diff>, LiveError> {
+        self.compare_by(id, (from, to), diff::compare).await
+    }
+
+    /// How two revisions differ once they are rendered, both as they would be now; `None` as for
+    /// [`compare`](Self::compare).
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare).
+    pub async fn compare_rendered(
+        &self,
+        id: PageId,
+        range: (Revision, Revision),
+        layout: Layout,
+    ) -> Result<Option<RenderedDiff>, LiveError> {
+        let shared = std::sync::Arc::clone(&self.inner.shared);
+        let work = move |old: &str, new: &str| {
+            let exists = |path: &PagePath| shared.pages.exists(path);
+            // One for both: most blocks are the same.
+            let mut renderer = Renderer::default();
+            let (was, is) = (renderer.render(old, &exists), renderer.render(new, &exists));
+            let before = Side { text: old, blocks: &was.blocks };
+            rendered::compare(before, Side { text: new, blocks: &is.blocks }, layout)
+        };
+        self.compare_by(id, range, work).await
+    }
+
+    async fn compare_by<T: Send + 'static>(
+        &self,
+        id: PageId,
+        (from, to): (Revision, Revision),
+        work: impl FnOnce(&str, &str) -> T + Send + 'static,
+    ) -> Result<Option<T>, LiveError> {
         let Some(old) = self.text_at(id, from).await? else { return Ok(None) };
         let Some(new) = self.text_at(id, to).await? else { return Ok(None) };
         // One at a time: whoever asks for many must not take the threads that render pages.
@@ -188,7 +223,7 @@ impl Live {
             return Err(LiveError::Busy);
         };
         // Where it can take as long as it needs without holding up anybody who types.
-        let work = move || diff::compare(&old, &new);
+        let work = move || work(&old, &new);
         self.inner.shared.threads.run(work).await.map(Some).ok_or(LiveError::Busy)
     }
 

@@ -172,6 +172,7 @@ impl Live {
             path,
             created_ms: now,
             deleted_ms: None,
+            deleted_by: None,
             title: None,
             head: Revision(0),
             updated_ms: now,

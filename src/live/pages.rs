@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
+use super::history::{PageEvent, event_change};
 use super::{Author, LiveError, now_ms};
 use crate::page::{PageId, PagePath, Revision};
 use crate::store::{Change, Expect, Store, StoreError, Table};
@@ -24,6 +25,8 @@ pub struct PageInfo {
     pub created_ms: u64,
     /// When it was deleted, if it is.
     pub deleted_ms: Option<u64>,
+    /// Who deleted it, as they were called then; only while it is deleted.
+    pub deleted_by: Option<Author>,
     /// First heading, once the page has been rendered by this process.
     pub title: Option<String>,
     /// Newest revision.
@@ -42,6 +45,17 @@ struct PageRecord {
     deleted_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_by: Option<String>,
+    /// What that login was called then, and its colour. Older records lack both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted_as: Option<(String, u8)>,
+}
+
+impl PageRecord {
+    fn deleted_by(&self) -> Option<Author> {
+        let id = self.deleted_by.clone()?;
+        let (name, colour) = self.deleted_as.clone().unwrap_or_else(|| ("Somebody".to_owned(), 0));
+        Some(Author { id, name, colour })
+    }
 }
 
 /// The pages of a wiki, in memory beside the store's records.
@@ -83,6 +97,7 @@ impl Pages {
                     id,
                     created_ms: record.created_ms,
                     deleted_ms: record.deleted_ms,
+                    deleted_by: record.deleted_by(),
                     title: None,
                     head: head.map(|head| head.revision).unwrap_or_default(),
                     updated_ms: head.map_or(record.created_ms, |head| head.at_ms),
@@ -210,6 +225,7 @@ impl Pages {
             created_by: who.id.clone(),
             deleted_ms: None,
             deleted_by: None,
+            deleted_as: None,
         };
         let made = self
             .store
@@ -235,6 +251,7 @@ impl Pages {
             path: path.clone(),
             created_ms: now,
             deleted_ms: None,
+            deleted_by: None,
             title: None,
             head: Revision(0),
             updated_ms: now,
@@ -244,7 +261,8 @@ impl Pages {
         Ok((page, true))
     }
 
-    /// Marks a page as deleted or not. Returns the page, and whether that changed anything.
+    /// Marks a page as deleted or not, and notes it for the list of what changed lately. Returns the
+    /// page, and whether that changed anything.
     pub(super) async fn set_deleted(
         &self,
         id: PageId,
@@ -263,14 +281,23 @@ impl Pages {
             .ok_or_else(|| StoreError::Damaged(format!("the record of page {id} is gone")))?;
         let mut record: PageRecord = serde_json::from_slice(&old)
             .map_err(|_| StoreError::Damaged(format!("the record of page {id} cannot be read")))?;
-        record.deleted_ms = deleted.then(now_ms);
+        let now = now_ms();
+        record.deleted_ms = deleted.then_some(now);
         record.deleted_by = deleted.then(|| who.id.clone());
+        record.deleted_as = deleted.then(|| (who.name.clone(), who.colour));
         page.deleted_ms = record.deleted_ms;
-        if !self.store.change(vec![change(id, Expect::Exactly(old), &record)]).await? {
+        page.deleted_by = record.deleted_by();
+        let event = if deleted { PageEvent::Deleted } else { PageEvent::Restored };
+        let changes = vec![
+            change(id, Expect::Exactly(old), &record),
+            event_change((id, page.head), now, event, who),
+        ];
+        if !self.store.change(changes).await? {
             return Err(LiveError::Busy);
         }
         if let Some(known) = self.write().by_id.get_mut(&id) {
             known.deleted_ms = page.deleted_ms;
+            known.deleted_by.clone_from(&page.deleted_by);
         }
         self.turnover.fetch_add(1, Ordering::SeqCst);
         Ok((page, true))

@@ -39,7 +39,22 @@ pub(super) const CLASSES: &[(&str, &[&str])] = &[
     ("details", &["front-matter"]),
 ];
 
-static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
+static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(builder);
+
+/// Classes of elements that stand on one side of a comparison only.
+const COMPARED: [&str; 2] = ["diff-gone", "diff-came"];
+
+/// For [`clean_compared`].
+static COMPARED_CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
+    let mut builder = builder();
+    builder.rm_generic_attributes(["id"]).rm_tag_attributes("input", ["data-task"]);
+    for tag in TAGS {
+        builder.add_allowed_classes(*tag, COMPARED);
+    }
+    builder
+});
+
+fn builder() -> Builder<'static> {
     let attributes: HashMap<&str, HashSet<&str>> = [
         ("a", &["href", "rel", "aria-label"][..]),
         ("bdo", &[]),
@@ -90,7 +105,7 @@ static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
         .set_tag_attribute_value("input", "disabled", "")
         .attribute_filter(filter);
     builder
-});
+}
 
 /// Longest value of an attribute, in bytes.
 const MAX_VALUE: usize = 8 * 1024;
@@ -130,6 +145,12 @@ const TEXT_RUN: usize = 2_048;
 /// Sanitises a fragment. What comes out is complete in itself: every element is closed.
 pub(super) fn clean(html: &str) -> String {
     CLEANER.clean(&split_texts(html)).to_string()
+}
+
+/// Sanitises a block of a comparison: like a page's, without ids and what else means something to
+/// scripts, and with the classes of what is gone and what came.
+pub(super) fn clean_compared(html: &str) -> String {
+    COMPARED_CLEANER.clean(&split_texts(html)).to_string()
 }
 
 /// Breaks long texts by empty comments, which the sanitiser takes out again.

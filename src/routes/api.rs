@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 
 use self::condition::Condition;
 use super::body::read_text;
+use super::history::spend_change;
 use super::read::{matching, parse_revision};
 use super::reply::{Api, Markdown};
-use super::target::{Target, find};
+use super::target::{Target, find, find_any};
 use crate::error::{Error, Kind, accept, fail};
 use crate::identity::Guest;
 use crate::live::{Author, Live, PageInfo};
-use crate::origin::WriteGuard;
+use crate::origin::{ClientAddr, WriteGuard};
 use crate::page::{MAX_TEXT_BYTES, Revision};
 use crate::rights::{Action, require};
 use crate::time;
@@ -79,8 +80,12 @@ async fn get_page(
     wants: WantsText,
     live: &State<Live>,
 ) -> Result<Read, Error> {
-    let page = find(live, &target.path)?;
-    require(&guest, Action::Read, Some(&page))?;
+    // What a deleted page was can still be read.
+    let (page, action) = match rev {
+        None => (find(live, &target.path)?, Action::Read),
+        Some(_) => (find_any(live, &target.path)?, Action::ReadHistory),
+    };
+    require(&guest, action, Some(&page))?;
     let (text, revision) = match rev.map(parse_revision).transpose()? {
         None => {
             let now = live.view(page.id).await?;
@@ -94,6 +99,9 @@ async fn get_page(
     let mut body = summary(&page, revision);
     body["size"] = json!(text.len());
     body["text"] = json!(&*text);
+    if let Some(deleted_ms) = page.deleted_ms {
+        body["deleted"] = json!(time::iso(deleted_ms));
+    }
     Ok(Read::Json(Api::ok(body).at(revision)))
 }
 
@@ -179,12 +187,14 @@ async fn delete_page(
     _guard: WriteGuard,
     target: Target,
     guest: Guest,
+    address: ClientAddr,
     condition: Condition,
     live: &State<Live>,
 ) -> Result<Status, Error> {
     let page = find(live, &target.path)?;
     require(&guest, Action::Delete, Some(&page))?;
     condition.check_exact(&page)?;
+    spend_change(live, &guest, &address)?;
     live.delete(page.id, &Author::from(&guest)).await?;
     Ok(Status::NoContent)
 }
@@ -195,6 +205,7 @@ async fn restore_page(
     _guard: WriteGuard,
     uri: &rocket::http::uri::Origin<'_>,
     guest: Guest,
+    address: ClientAddr,
     live: &State<Live>,
 ) -> Result<Api, Error> {
     let rest = uri.path().as_str().strip_prefix("/api/v1/pages/").unwrap_or_default();
@@ -203,6 +214,7 @@ async fn restore_page(
     let page = live.pages().find(&target.path).ok_or(Kind::NoPage)?;
     require(&guest, Action::Restore, Some(&page))?;
     if page.deleted_ms.is_some() {
+        spend_change(live, &guest, &address)?;
         live.restore(page.id, &Author::from(&guest)).await?;
     }
     Ok(Api::ok(summary(&page, page.head)).at(page.head))

@@ -8,6 +8,7 @@ use super::read::{Reader, absent, parse_revision};
 use super::reply::{Redirect, Reply};
 use super::target::{Target, find};
 use crate::address::subscriber;
+use crate::diff::rendered::Layout;
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
 use crate::live::history::{HistoryQuery, MAX_NAME_CHARS};
@@ -16,7 +17,7 @@ use crate::live::{Author, Live, PageInfo};
 use crate::origin::{ClientAddr, WriteGuard};
 use crate::page::Revision;
 use crate::rights::{Action, may, require};
-use crate::views::{DiffView, HistoryView, Html, PageView, Range, Site, wiki_url};
+use crate::views::{DiffForm, DiffView, HistoryView, Html, PageView, Range, Shown, Site, wiki_url};
 
 /// Revisions on one page of the list.
 const ROWS: usize = 50;
@@ -41,7 +42,7 @@ pub(super) fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> 
         .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))
 }
 
-/// The page that is asked about, or what to answer instead.
+/// The page that is asked about, which may be deleted, or what to answer instead.
 pub(super) fn wanted(
     site: &Site,
     target: &Target,
@@ -53,13 +54,11 @@ pub(super) fn wanted(
     if let Some(location) = target.elsewhere(prefix, page.as_ref()) {
         return Ok(Err(Reply::Redirect(Redirect::canonical(location))));
     }
-    match page {
-        Some(page) if page.deleted_ms.is_none() => {
-            require(guest, Action::Read, Some(&page))?;
-            Ok(Ok(page))
-        }
-        page => Ok(Err(Reply::Html(absent(site, guest, &target.path, page.as_ref())))),
-    }
+    let Some(page) = page else {
+        return Ok(Err(Reply::Html(absent(site, guest, &target.path, None))));
+    };
+    require(guest, Action::ReadHistory, Some(&page))?;
+    Ok(Ok(page))
 }
 
 #[get("/history/<_..>?<before>&<author>&<named>")]
@@ -85,7 +84,8 @@ async fn show_history(
     };
     let history = live.history(page.id, &query).await?;
     let can_write = may(&guest, Action::Write, Some(&page));
-    let view = HistoryView::new(PageView::new(&page, page.head), &history, &query, can_write);
+    let mut view = HistoryView::new(PageView::new(&page, page.head), &history, &query, can_write);
+    view.can_restore = page.deleted_ms.is_some() && may(&guest, Action::Restore, Some(&page));
     Ok(Reply::Html(Html::new(&site, &view)))
 }
 
@@ -129,17 +129,24 @@ async fn show_diff(
         Ok(page) => page,
         Err(instead) => return Ok(instead),
     };
+    let form = DiffForm::parse(view);
     let head = live.view(page.id).await?.revision;
     let to = to.map(parse_revision).transpose()?.unwrap_or(head);
     let from = from.map(parse_revision).transpose()?;
     let from = from.unwrap_or(Revision(to.0.saturating_sub(1)));
     if from > to {
         // What is older stands on the left, whoever made the address.
-        let view = view.filter(|view| *view == "split").map_or("", |_| "&view=split");
+        let view = form.query();
         let address = format!("/diff/{}?from={to}&to={from}{view}", page.path.to_url());
         return Ok(Reply::Redirect(Redirect::see_other(address)));
     }
-    let compared = live.compare(page.id, from, to).await?.ok_or(Kind::NoRevision)?;
+    let shown = if form.is_rendered() {
+        let layout = if form.is_split() { Layout::SideBySide } else { Layout::Merged };
+        let compared = live.compare_rendered(page.id, (from, to), layout).await?;
+        Shown::Rendered(compared.ok_or(Kind::NoRevision)?)
+    } else {
+        Shown::Source(live.compare(page.id, from, to).await?.ok_or(Kind::NoRevision)?)
+    };
     if reader.is_here && guest.is_known() {
         live.look_at_changes(&guest.id, &page, (from, to)).await?;
     }
@@ -148,14 +155,11 @@ async fn show_diff(
         true => live.authors_between(page.id, from, to).await?.unwrap_or_default(),
         false => Vec::new(),
     };
-    let view = DiffView::new(
-        PageView::new(&page, head),
-        Range { from, to, head },
-        compared,
-        view == Some("split"),
-        can_write,
-    );
-    let view = view.with_authors(&parts);
+    let range = Range { from, to, head };
+    let view = DiffView::new(PageView::new(&page, head), range, form, shown);
+    let mut view = view.with_authors(&parts);
+    view.can_write = can_write;
+    view.can_restore = page.deleted_ms.is_some() && may(guest, Action::Restore, Some(&page));
     Ok(Reply::Html(Html::new(&site, &view)))
 }
 

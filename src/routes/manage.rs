@@ -4,13 +4,14 @@ use rocket::fairing::AdHoc;
 use rocket::{State, get, post, routes};
 
 use super::body::FormBody;
-use super::read::absent;
+use super::history::spend_change;
+use super::read::{absent, parse_revision};
 use super::reply::{Redirect, Reply};
-use super::target::{Target, find};
+use super::target::{Target, find, find_any};
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
-use crate::live::{Author, Live, LiveError};
-use crate::origin::WriteGuard;
+use crate::live::{Author, Live, LiveError, PageInfo};
+use crate::origin::{ClientAddr, WriteGuard};
 use crate::page::PagePath;
 use crate::rights::{Action, require};
 use crate::views::{DeleteView, Html, NewView, PageView, Site, wiki_url};
@@ -81,6 +82,7 @@ async fn delete_page(
     _guard: WriteGuard,
     target: Target,
     guest: Guest,
+    address: ClientAddr,
     live: &State<Live>,
 ) -> Result<Redirect, Error> {
     let page = match find(live, &target.path) {
@@ -91,21 +93,38 @@ async fn delete_page(
         found => found?,
     };
     require(&guest, Action::Delete, Some(&page))?;
+    // Each is told to everybody, and stays in the list of what changed.
+    spend_change(live, &guest, &address)?;
     live.delete(page.id, &Author::from(&guest)).await?;
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }
 
-#[post("/restore/<_..>")]
+/// With `?rev=` also the text of that revision comes back, as a new edit.
+#[post("/restore/<_..>?<rev>")]
 async fn restore_page(
     _guard: WriteGuard,
     target: Target,
+    rev: Option<&str>,
     guest: Guest,
+    address: ClientAddr,
     live: &State<Live>,
 ) -> Result<Redirect, Error> {
-    let page = live.pages().find(&target.path).ok_or(Kind::NoPage)?;
+    let page = find_any(live, &target.path)?;
     require(&guest, Action::Restore, Some(&page))?;
+    let author = Author::from(&guest);
+    let rev = rev.map(parse_revision).transpose()?;
+    if let Some(rev) = rev {
+        // Before anything is done, as it will be once the page is back.
+        let back = PageInfo { deleted_ms: None, deleted_by: None, ..page.clone() };
+        require(&guest, Action::Write, Some(&back))?;
+        live.text_at(page.id, rev).await?.ok_or(Kind::UnknownRevision)?;
+    }
     if page.deleted_ms.is_some() {
-        live.restore(page.id, &Author::from(&guest)).await?;
+        spend_change(live, &guest, &address)?;
+        live.restore(page.id, &author).await?;
+    }
+    if let Some(rev) = rev {
+        live.revert_to(page.id, rev, &author).await?;
     }
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }

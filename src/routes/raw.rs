@@ -5,7 +5,7 @@ use rocket::{Responder, State, get, routes};
 
 use super::read::parse_revision;
 use super::reply::{Markdown, Redirect};
-use super::target::{Target, find};
+use super::target::{Target, find, find_any};
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
 use crate::live::Live;
@@ -28,11 +28,15 @@ async fn show_source(
     guest: Guest,
     live: &State<Live>,
 ) -> Result<Source, Error> {
-    let page = find(live, &target.path)?;
+    // What a deleted page was can still be read.
+    let (page, action) = match rev {
+        None => (find(live, &target.path)?, Action::Read),
+        Some(_) => (find_any(live, &target.path)?, Action::ReadHistory),
+    };
     if let Some(location) = target.elsewhere("/raw/", Some(&page)) {
         return Ok(Source::Elsewhere(Redirect::canonical(location)));
     }
-    require(&guest, Action::Read, Some(&page))?;
+    require(&guest, action, Some(&page))?;
     let (text, revision) = match rev.map(parse_revision).transpose()? {
         None => {
             let now = live.view(page.id).await?;

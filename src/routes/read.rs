@@ -98,7 +98,8 @@ async fn show_page(
         return Ok(Reply::Redirect(Redirect::see_other(location)));
     }
     match page {
-        Some(page) if page.deleted_ms.is_none() => {
+        // What a deleted page was can still be read.
+        Some(page) if page.deleted_ms.is_none() || rev.is_some() => {
             read(site, &reader, live, &page, rev).await.map(Reply::Html)
         }
         page => Ok(Reply::Html(absent(&site, &reader.guest, &target.path, page.as_ref()))),
@@ -117,7 +118,9 @@ async fn read(
     page: &PageInfo,
     rev: Option<Revision>,
 ) -> Result<Html, Error> {
-    require(&reader.guest, Action::Read, Some(page))?;
+    let is_deleted = page.deleted_ms.is_some();
+    let action = if rev.is_some() { Action::ReadHistory } else { Action::Read };
+    require(&reader.guest, action, Some(page))?;
     let now = settled_view(live, page.id).await?;
     site.cursor.clone_from(&now.cursor);
     let mut view = ReadView {
@@ -127,7 +130,9 @@ async fn read(
         people: live.people(page.id),
         updated: time::ago(page.updated_ms, time::now_ms()),
         updated_iso: time::iso(page.updated_ms),
-        rev_shown: rev.filter(|rev| *rev != now.revision),
+        // Of a deleted page the newest revision is none that there is now.
+        rev_shown: rev.filter(|rev| is_deleted || *rev != now.revision),
+        can_restore: is_deleted && may(&reader.guest, Action::Restore, Some(page)),
         news: None,
         watch: WatchView::default(),
     };
@@ -187,7 +192,9 @@ pub(super) fn absent(site: &Site, guest: &Guest, path: &PagePath, page: Option<&
             site,
             &DeletedView {
                 page: PageView::new(page, page.head),
-                restore_url: format!("/restore/{}", page.path.to_url()),
+                restore_url: may(guest, Action::Restore, Some(page))
+                    .then(|| format!("/restore/{}", page.path.to_url())),
+                can_read: may(guest, Action::ReadHistory, Some(page)),
             },
         ),
         None => Html::new(
@@ -219,8 +226,9 @@ async fn list_pages(
     let has_news = matching.iter().any(|page| visitor.has_news(page));
     let mut tree = PageRow::tree(&matching, time::now_ms(), |page| visitor.has_news(page));
     tree.truncate(MAX_ROWS);
-    let deleted = live.pages().deleted().into_iter().take(MAX_DELETED);
-    let deleted = deleted.map(|page| DeletedRow {
+    let deleted = live.pages().deleted().into_iter();
+    let deleted = deleted.filter(|page| may(&guest, Action::Restore, Some(page)));
+    let deleted = deleted.take(MAX_DELETED).map(|page| DeletedRow {
         path: page.path.to_string(),
         url: wiki_url(&page.path),
         restore_url: format!("/restore/{}", page.path.to_url()),

@@ -32,7 +32,7 @@ async fn show_recent(
     // Before the list is made, or what comes in between would be marked as seen with it.
     let until_ms = time::now_ms();
     let visitor = visitor(live, &guest).await?;
-    let allowed = move |page: &_| may(&guest, Action::Read, Some(page));
+    let allowed = move |page: &_| may(&guest, Action::ReadHistory, Some(page));
     let recent = live.recent(before, ROWS, true, allowed).await?;
     let is_new = |row: &RecentRow| visitor.has_news_in(row.page.id, &row.revision);
     let view = RecentView::new(&recent, before.is_some(), is_new, until_ms);

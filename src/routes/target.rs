@@ -95,11 +95,17 @@ impl<'r> FromRequest<'r> for Target {
 /// # Errors
 /// `no_page` or `page_deleted`.
 pub fn find(live: &Live, path: &PagePath) -> Result<PageInfo, Error> {
-    match live.pages().find(path) {
-        None => Err(Error::new(Kind::NoPage).saying(format!("There is no page “{path}”."))),
-        Some(page) if page.deleted_ms.is_some() => Err(Kind::PageDeleted.into()),
-        Some(page) => Ok(page),
-    }
+    let page = find_any(live, path)?;
+    if page.deleted_ms.is_some() { Err(Kind::PageDeleted.into()) } else { Ok(page) }
+}
+
+/// The page at a path whether it is deleted or not: for what may be done to deleted ones.
+///
+/// # Errors
+/// `no_page`.
+pub fn find_any(live: &Live, path: &PagePath) -> Result<PageInfo, Error> {
+    let none = || Error::new(Kind::NoPage).saying(format!("There is no page “{path}”."));
+    live.pages().find(path).ok_or_else(none)
 }
 
 impl From<PathError> for Kind {

@@ -1,17 +1,14 @@
-//! A page's history, and how two of its revisions differ.
+//! A page's history, and what changed lately anywhere.
 
 use serde::Serialize;
 
 use super::{PageView, wiki_url};
-use crate::diff::{self, Diff};
 use crate::live::history::{
-    History, HistoryQuery, Recent, RecentRow, RevisionAuthor, RevisionInfo,
+    History, HistoryQuery, PageEvent, Recent, RecentEvent, RecentRow, RevisionAuthor, RevisionInfo,
 };
+use crate::live::{Author, PageInfo};
 use crate::page::Revision;
 use crate::time;
-
-/// Authors on the page of a difference whose part can be taken back there.
-const MAX_PARTS: usize = 20;
 
 /// `history`: a page's revisions, by day.
 #[derive(Debug, Serialize)]
@@ -32,6 +29,8 @@ pub struct HistoryView {
     pub is_older: bool,
     /// True when whoever asks may write the page.
     pub can_write: bool,
+    /// True when the page is deleted and whoever asks may bring it back.
+    pub can_restore: bool,
 }
 
 /// The revisions of one day (UTC).
@@ -69,6 +68,23 @@ pub struct RevisionView {
     pub others: u64,
     /// What it was called.
     pub name: Option<String>,
+}
+
+/// One who did something to a page as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct PersonView {
+    /// Their name then.
+    pub name: String,
+    /// Index into the palette.
+    pub colour: u8,
+}
+
+impl PersonView {
+    /// As they were called then.
+    #[must_use]
+    pub fn new(who: &Author) -> Self {
+        Self { name: who.name.clone(), colour: who.colour }
+    }
 }
 
 /// One who wrote.
@@ -127,6 +143,7 @@ impl HistoryView {
             older_url,
             is_older: query.before.is_some(),
             can_write,
+            can_restore: false,
         }
     }
 }
@@ -156,7 +173,9 @@ impl RevisionView {
 }
 
 impl AuthorView {
-    fn new(author: &RevisionAuthor) -> Self {
+    /// As they were called then.
+    #[must_use]
+    pub fn new(author: &RevisionAuthor) -> Self {
         Self { name: author.name.clone(), colour: author.colour, handle: author.handle() }
     }
 }
@@ -198,19 +217,36 @@ pub struct RecentDay {
     pub changes: Vec<ChangeView>,
 }
 
-/// One revision of some page.
+/// One revision of some page, or what became of the page as a whole.
 #[derive(Debug, Serialize)]
 pub struct ChangeView {
     /// The page's path.
     pub path: String,
     /// Its first heading, or the last level of its path.
     pub title: String,
-    /// Its address.
+    /// Its address; of a deleted page, its history's.
     pub url: String,
-    /// The revision.
-    pub revision: RevisionView,
+    /// True when the page is deleted.
+    pub is_deleted: bool,
+    /// The revision; none when it is what became of the page.
+    pub revision: Option<RevisionView>,
+    /// What became of the page.
+    pub event: Option<EventView>,
     /// Whoever asks has not seen it.
     pub is_new: bool,
+}
+
+/// What became of a page as a whole.
+#[derive(Debug, Serialize)]
+pub struct EventView {
+    /// `deleted`, `restored`.
+    pub kind: &'static str,
+    /// Who did it.
+    pub by: AuthorView,
+    /// When, in words.
+    pub ago: String,
+    /// The same as RFC 3339.
+    pub iso: String,
 }
 
 impl RecentView {
@@ -223,14 +259,22 @@ impl RecentView {
         until_ms: u64,
     ) -> Self {
         let now = time::now_ms();
+        let events = recent.events.iter().map(|event| (event.at_ms, ChangeView::of(event, now)));
+        let closed = recent
+            .closed
+            .iter()
+            .map(|row| (row.revision.at_ms, ChangeView::new(row, now, is_new(row))));
+        let mut rows: Vec<_> = events.chain(closed).collect();
+        // Each of both is in order, and stays so.
+        rows.sort_by_key(|(at_ms, _)| std::cmp::Reverse(*at_ms));
         let mut days: Vec<RecentDay> = Vec::new();
-        for row in &recent.closed {
-            let day = time::day(row.revision.at_ms);
+        for (at_ms, row) in rows {
+            let day = time::day(at_ms);
             if days.last().is_none_or(|last| last.day != day) {
                 days.push(RecentDay { day, changes: Vec::new() });
             }
             if let Some(last) = days.last_mut() {
-                last.changes.push(ChangeView::new(row, now, is_new(row)));
+                last.changes.push(row);
             }
         }
         let has_news = recent.open.iter().chain(&recent.closed).any(&is_new);
@@ -247,165 +291,34 @@ impl RecentView {
 
 impl ChangeView {
     fn new(row: &RecentRow, now_ms: u64, is_new: bool) -> Self {
-        let page = &row.page;
+        let revision = RevisionView::new(&row.revision, now_ms);
+        Self { revision: Some(revision), is_new, ..Self::page(&row.page) }
+    }
+
+    fn of(event: &RecentEvent, now_ms: u64) -> Self {
+        let kind = match event.event {
+            PageEvent::Deleted => "deleted",
+            PageEvent::Restored => "restored",
+        };
+        let by = AuthorView::new(&event.by);
+        let (ago, iso) = (time::ago(event.at_ms, now_ms), time::iso(event.at_ms));
+        Self { event: Some(EventView { kind, by, ago, iso }), ..Self::page(&event.page) }
+    }
+
+    fn page(page: &PageInfo) -> Self {
+        let is_deleted = page.deleted_ms.is_some();
         Self {
             path: page.path.to_string(),
             title: page.title.clone().unwrap_or_else(|| page.path.name().to_owned()),
-            url: wiki_url(&page.path),
-            revision: RevisionView::new(&row.revision, now_ms),
-            is_new,
+            url: match is_deleted {
+                true => format!("/history/{}", page.path.to_url()),
+                false => wiki_url(&page.path),
+            },
+            is_deleted,
+            revision: None,
+            event: None,
+            is_new: false,
         }
-    }
-}
-
-/// Two revisions that are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Range {
-    /// The older one.
-    pub from: Revision,
-    /// The newer one.
-    pub to: Revision,
-    /// The page's newest.
-    pub head: Revision,
-}
-
-/// `diff`: how two revisions differ.
-#[derive(Debug, Serialize)]
-pub struct DiffView {
-    /// The page.
-    pub page: PageView,
-    /// Which revisions.
-    pub range: Range,
-    /// Side by side; otherwise one below the other.
-    pub split: bool,
-    /// What differs.
-    pub rows: Vec<RowView>,
-    /// Lines that came.
-    pub added: usize,
-    /// Lines that went.
-    pub removed: usize,
-    /// See [`Diff::is_coarse`].
-    pub is_coarse: bool,
-    /// See [`Diff::is_cut`].
-    pub is_cut: bool,
-    /// See [`Diff::only_ends`].
-    pub only_ends: bool,
-    /// True when whoever asks may write the page.
-    pub can_write: bool,
-    /// Whose part can be taken back, the busiest first.
-    pub authors: Vec<AuthorView>,
-    /// How many more have a part.
-    pub others: usize,
-}
-
-/// One row: a line of either side or of both.
-#[derive(Debug, Serialize)]
-pub struct RowView {
-    /// `same`, `changed`, `skipped`.
-    pub kind: &'static str,
-    /// The line before.
-    pub old: Option<LineView>,
-    /// The line after.
-    pub new: Option<LineView>,
-    /// How many are skipped.
-    pub skipped: usize,
-}
-
-/// One line.
-#[derive(Debug, Serialize)]
-pub struct LineView {
-    /// Its number.
-    pub number: usize,
-    /// Its parts.
-    pub parts: Vec<PartView>,
-    /// Its number on the other side, where it stands elsewhere.
-    pub moved: Option<usize>,
-}
-
-/// A part of a line.
-#[derive(Debug, Serialize)]
-pub struct PartView {
-    /// Its text.
-    pub text: String,
-    /// True when it differs.
-    pub changed: bool,
-}
-
-impl DiffView {
-    /// The view of a comparison. One below the other, all that is gone of a change comes first.
-    #[must_use]
-    pub fn new(page: PageView, range: Range, diff: Diff, split: bool, can_write: bool) -> Self {
-        let Diff { rows, added, removed, is_coarse, is_cut, only_ends } = diff;
-        let mut views = Vec::with_capacity(rows.len());
-        let mut waiting = Vec::new();
-        for row in rows {
-            match row {
-                diff::Row::Changed { old, new } if split => {
-                    views.push(RowView::of("changed", old.map(line), new.map(line)));
-                }
-                diff::Row::Changed { old, new } => {
-                    if let Some(old) = old {
-                        views.push(RowView::of("changed", Some(line(old)), None));
-                    }
-                    waiting.extend(new.map(line));
-                }
-                diff::Row::Same { old, new, text } => {
-                    give(&mut waiting, &mut views);
-                    let side = |number, text| LineView {
-                        number,
-                        parts: vec![PartView { text, changed: false }],
-                        moved: None,
-                    };
-                    let (old, new) = (side(old, text.clone()), side(new, text));
-                    views.push(RowView::of("same", Some(old), Some(new)));
-                }
-                diff::Row::Skipped(skipped) => {
-                    give(&mut waiting, &mut views);
-                    views.push(RowView { skipped, ..RowView::of("skipped", None, None) });
-                }
-            }
-        }
-        give(&mut waiting, &mut views);
-        let rows = views;
-        let (authors, others) = (Vec::new(), 0);
-        Self {
-            page,
-            range,
-            split,
-            rows,
-            added,
-            removed,
-            is_coarse,
-            is_cut,
-            only_ends,
-            can_write,
-            authors,
-            others,
-        }
-    }
-
-    /// The same with those whose part can be taken back.
-    #[must_use]
-    pub fn with_authors(mut self, authors: &[RevisionAuthor]) -> Self {
-        self.authors = authors.iter().take(MAX_PARTS).map(AuthorView::new).collect();
-        self.others = authors.len().saturating_sub(MAX_PARTS);
-        self
-    }
-}
-
-fn give(waiting: &mut Vec<LineView>, views: &mut Vec<RowView>) {
-    views.extend(waiting.drain(..).map(|line| RowView::of("changed", None, Some(line))));
-}
-
-fn line(line: diff::Line) -> LineView {
-    let parts = line.parts.into_iter();
-    let parts = parts.map(|part| PartView { text: part.text, changed: part.changed }).collect();
-    LineView { number: line.number, parts, moved: line.moved }
-}
-
-impl RowView {
-    fn of(kind: &'static str, old: Option<LineView>, new: Option<LineView>) -> Self {
-        Self { kind, old, new, skipped: 0 }
     }
 }
 

@@ -118,6 +118,7 @@ mod tests {
             path: path.parse().unwrap(),
             created_ms: 0,
             deleted_ms: None,
+            deleted_by: None,
             title: None,
             head: Revision(0),
             updated_ms: 0,

@@ -194,6 +194,15 @@ impl Live {
         self.close_until(room, head).await
     }
 
+    /// Closes the revision of a page that was deleted: nobody writes it any more. What is open on a
+    /// page that is not in memory waits until somebody reads its history.
+    pub(in crate::live) async fn close_deleted(&self, id: PageId) -> Result<(), LiveError> {
+        let Some(room) = self.open_room(id) else { return Ok(()) };
+        let _turn = self.inner.closing.turn(id).await;
+        let head = room.revision();
+        self.close_until(&room, head).await
+    }
+
     /// Closes what is open on pages that nobody has open: an earlier process or a version without
     /// revisions left it, or a full disk. False when something could not be closed.
     pub(in crate::live) async fn close_leftovers(&self) -> bool {

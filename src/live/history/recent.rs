@@ -1,21 +1,24 @@
 //! What changed lately, anywhere in the wiki.
 //!
 //! Beside the record of each closed revision stands an entry whose key is the time, under the
-//! number of no page, so that the newest of all pages are read without looking at each page.
+//! number of no page, so that the newest of all pages are read without looking at each page. That a
+//! page was deleted or restored is such an entry as well, and has no other record.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::{RevisionInfo, read, revision_key};
+use serde::{Deserialize, Serialize};
+
+use super::{RevisionAuthor, RevisionInfo, read, revision_key};
 use crate::live::labs::Labs;
-use crate::live::{Live, LiveError, PageInfo, blocking};
+use crate::live::{Author, Live, LiveError, PageInfo, blocking};
 use crate::page::{PageId, Revision};
-use crate::store::{Change, Expect, Table};
+use crate::store::{Change, Expect, StoreError, Table};
 
 /// Page ids begin at 1.
 const NO_PAGE: u64 = 0;
 
-/// Entries read at a time, and at most for one list: all of them may be of deleted pages.
+/// Entries read at a time, and at most for one list: all of them may be of pages that are not shown.
 const STEP: usize = 128;
 const MAX_SCANNED: usize = 2_048;
 
@@ -28,15 +31,23 @@ pub struct RecentMark {
     at_ms: u64,
     page: PageId,
     last: Revision,
+    /// What became of the page; 0: a revision was closed. The last byte of the key, where it is not
+    /// 0.
+    event: u8,
 }
 
 impl RecentMark {
     fn of(page: PageId, revision: &RevisionInfo) -> Self {
-        Self { at_ms: revision.at_ms, page, last: revision.last }
+        Self { at_ms: revision.at_ms, page, last: revision.last, event: 0 }
     }
 
     fn key(self) -> Vec<u8> {
-        [NO_PAGE, self.at_ms, self.page.0, self.last.0].map(u64::to_be_bytes).concat()
+        let mut key =
+            [NO_PAGE, self.at_ms, self.page.0, self.last.0].map(u64::to_be_bytes).concat();
+        if self.event > 0 {
+            key.push(self.event);
+        }
+        key
     }
 
     fn read(key: &[u8]) -> Option<Self> {
@@ -44,13 +55,16 @@ impl RecentMark {
             let bytes = key.get(8 * at..8 * at + 8)?.try_into().ok()?;
             Some(u64::from_be_bytes(bytes))
         };
-        Some(Self { at_ms: number(1)?, page: PageId(number(2)?), last: Revision(number(3)?) })
+        let (page, last) = (PageId(number(2)?), Revision(number(3)?));
+        let event = key.get(32).copied().unwrap_or_default();
+        Some(Self { at_ms: number(1)?, page, last, event })
     }
 }
 
 impl fmt::Display for RecentMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.at_ms, self.page, self.last)
+        write!(f, "{}-{}-{}", self.at_ms, self.page, self.last)?;
+        if self.event > 0 { write!(f, "-{}", self.event) } else { Ok(()) }
     }
 }
 
@@ -62,9 +76,14 @@ impl FromStr for RecentMark {
     type Err = NoMark;
 
     fn from_str(text: &str) -> Result<Self, NoMark> {
-        let mut numbers = text.splitn(3, '-').map(|number| number.parse().map_err(|_| NoMark));
+        let mut numbers = text.splitn(4, '-').map(|number| number.parse().map_err(|_| NoMark));
         let mut next = || numbers.next().unwrap_or(Err(NoMark));
-        Ok(Self { at_ms: next()?, page: PageId(next()?), last: Revision(next()?) })
+        let (at_ms, page, last) = (next()?, PageId(next()?), Revision(next()?));
+        let event = match numbers.next() {
+            Some(event) => u8::try_from(event?).map_err(|_| NoMark)?,
+            None => 0,
+        };
+        Ok(Self { at_ms, page, last, event })
     }
 }
 
@@ -77,6 +96,58 @@ pub(super) fn entry(page: PageId, revision: &RevisionInfo) -> Change {
         // All that there is to say is in the key.
         value: Some(Vec::new()),
     }
+}
+
+/// What became of a page as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageEvent {
+    /// It was taken away.
+    Deleted,
+    /// It was brought back.
+    Restored,
+}
+
+/// The value of an entry that says what became of a page.
+#[derive(Serialize, Deserialize)]
+struct EventRecord {
+    event: PageEvent,
+    by: RevisionAuthor,
+}
+
+/// The entry for what became of a page, whose newest revision is the one given.
+pub(in crate::live) fn event_change(
+    (page, last): (PageId, Revision),
+    at_ms: u64,
+    event: PageEvent,
+    who: &Author,
+) -> Change {
+    let Author { id, name, colour } = who.clone();
+    let record = EventRecord { event, by: RevisionAuthor { id, name, colour, edits: 0 } };
+    let number = match event {
+        PageEvent::Deleted => 1,
+        PageEvent::Restored => 2,
+    };
+    Change {
+        table: Table::Revisions,
+        key: RecentMark { at_ms, page, last, event: number }.key(),
+        expect: Expect::Anything,
+        // A plain struct of strings and numbers: serialising it cannot fail.
+        value: Some(serde_json::to_vec(&record).unwrap_or_default()),
+    }
+}
+
+/// A page that was deleted or restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentEvent {
+    /// The page as it is now.
+    pub page: PageInfo,
+    /// What became of it.
+    pub event: PageEvent,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who did it, as they were called then.
+    pub by: RevisionAuthor,
 }
 
 /// A revision and its page.
@@ -95,13 +166,21 @@ pub struct Recent {
     pub open: Vec<RecentRow>,
     /// Closed revisions, the newest first.
     pub closed: Vec<RecentRow>,
+    /// Pages that were deleted and restored meanwhile, the newest first.
+    pub events: Vec<RecentEvent>,
     /// Where to go on with older ones, if there are any.
     pub next: Option<RecentMark>,
 }
 
+fn read_event(page: PageId, value: &[u8]) -> Result<EventRecord, StoreError> {
+    serde_json::from_slice(value)
+        .map_err(|_| StoreError::Damaged(format!("what became of page {page} cannot be read")))
+}
+
 impl Live {
-    /// What changed lately on pages that are `allowed`, at most `limit` closed revisions before a
-    /// mark, and with `open` what is being written. Deleted pages are left out.
+    /// What changed lately on pages that are `allowed`, deleted ones among them: at most `limit`
+    /// closed revisions before a mark. With `all` also what became of pages, which counts as
+    /// revisions do, and what is being written.
     ///
     /// # Errors
     /// Store errors.
@@ -109,19 +188,18 @@ impl Live {
         &self,
         before: Option<RecentMark>,
         limit: usize,
-        open: bool,
+        all: bool,
         allowed: impl Fn(&PageInfo) -> bool + Send + 'static,
     ) -> Result<Recent, LiveError> {
         let live = self.clone();
         blocking(move || {
             let shown = |id: PageId| {
                 let page = live.pages().get(id)?;
-                (page.deleted_ms.is_none() && allowed(&page)).then_some(page)
+                allowed(&page).then_some(page)
             };
             // In this order: what is closed in between is then in the list.
-            let open =
-                if open && before.is_none() { live.recent_open(&shown)? } else { Vec::new() };
-            let mut recent = live.recent_closed(before, limit, &shown)?;
+            let open = if all && before.is_none() { live.recent_open(&shown)? } else { Vec::new() };
+            let mut recent = live.recent_closed(before, limit, all, &shown)?;
             let is_closed = |row: &RecentRow| {
                 let newest = recent.closed.iter().find(|closed| closed.page.id == row.page.id);
                 newest.is_some_and(|newest| newest.revision.last >= row.revision.first)
@@ -137,6 +215,7 @@ impl Live {
         &self,
         before: Option<RecentMark>,
         limit: usize,
+        with_events: bool,
         shown: &impl Fn(PageId) -> Option<PageInfo>,
     ) -> Result<Recent, LiveError> {
         let store = &self.inner.shared.store;
@@ -146,15 +225,23 @@ impl Live {
         loop {
             let prefix = NO_PAGE.to_be_bytes();
             let entries = store.list_back(Table::Revisions, &prefix, before.as_deref(), STEP)?;
-            for (n, (key, _)) in entries.iter().enumerate() {
+            for (n, (key, value)) in entries.iter().enumerate() {
                 let Some(mark) = RecentMark::read(key) else { continue };
                 let Some(page) = shown(mark.page) else { continue };
-                let key = revision_key(mark.page, mark.last);
-                // None: erased.
-                let Some(value) = store.get(Table::Revisions, &key)? else { continue };
-                let revision = read(mark.page, &(key, value))?;
-                recent.closed.push(RecentRow { page, revision });
-                if recent.closed.len() >= limit {
+                if mark.event > 0 {
+                    if !with_events {
+                        continue;
+                    }
+                    let EventRecord { event, by } = read_event(page.id, value)?;
+                    recent.events.push(RecentEvent { page, event, at_ms: mark.at_ms, by });
+                } else {
+                    let key = revision_key(mark.page, mark.last);
+                    // None: erased.
+                    let Some(value) = store.get(Table::Revisions, &key)? else { continue };
+                    let revision = read(mark.page, &(key, value))?;
+                    recent.closed.push(RecentRow { page, revision });
+                }
+                if recent.closed.len() + recent.events.len() >= limit {
                     let more = n + 1 < entries.len() || entries.len() == STEP;
                     recent.next = Some(mark).filter(|_| more);
                     return Ok(recent);
@@ -182,7 +269,9 @@ impl Live {
             .into_iter()
             .filter(|room| !Labs::is_lab(room.id))
             .filter_map(|room| shown(room.id).map(|page| (room, page)))
-            .filter(|(room, page)| self.inner.closing.is_open(room.id, page.head))
+            .filter(|(room, page)| {
+                page.deleted_ms.is_none() && self.inner.closing.is_open(room.id, page.head)
+            })
             .collect();
         written.sort_by_key(|(_, page)| std::cmp::Reverse(page.updated_ms));
         written.truncate(MAX_OPEN);

@@ -339,3 +339,67 @@ async fn a_page_with_a_life_of_many_sessions_is_closed_in_groups_and_goes_on_aft
     let recent = next.recent(None, 200, false, |_| true).await.expect("a list");
     assert_eq!(recent.closed.len(), 150);
 }
+
+#[tokio::test]
+async fn who_deleted_and_restored_a_page_is_noted_and_its_history_is_closed_and_goes_on() {
+    let bench = Bench::new().await;
+    bench.write("ann", "one\n").await;
+    bench.live.delete(bench.id, &author("bob")).await.expect("deleted");
+    let all = HistoryQuery { limit: 10, ..HistoryQuery::default() };
+    let history = bench.history(all.clone()).await;
+    assert_eq!((history.open, history.closed.len()), (None, 1), "nobody writes it any more");
+    for live in [bench.live.clone(), bench.next()] {
+        let page = live.pages().get(bench.id).expect("a page");
+        assert_eq!(page.deleted_by, Some(author("bob")));
+    }
+    // Twice is no other event.
+    bench.live.delete(bench.id, &author("eve")).await.expect("deleted");
+    bench.live.restore(bench.id, &author("cid")).await.expect("restored");
+    let page = bench.live.pages().get(bench.id).expect("a page");
+    assert_eq!((page.deleted_ms, page.deleted_by), (None, None));
+    bench.write("ann", "two\n").await;
+
+    let (mut before, mut seen) = (None, Vec::new());
+    loop {
+        let part = bench.live.recent(before, 1, true, |_| true).await.expect("a list");
+        seen.extend(part.events.iter().map(|event| (event.by.name.clone(), Some(event.event))));
+        seen.extend(part.closed.iter().map(|row| (row.revision.authors[0].name.clone(), None)));
+        assert_eq!(part.open.len(), usize::from(before.is_none()), "what is written now");
+        let Some(next) = part.next else { break };
+        assert_eq!(next.to_string().parse(), Ok(next));
+        before = Some(next);
+    }
+    let expected = [
+        ("CID".to_owned(), Some(PageEvent::Restored)),
+        ("BOB".to_owned(), Some(PageEvent::Deleted)),
+        ("ANN".to_owned(), None),
+    ];
+    assert_eq!(seen, expected);
+    let without = bench.live.recent(None, 10, false, |_| true).await.expect("a list");
+    assert_eq!((without.closed.len(), without.events.len()), (1, 0));
+    let hidden = bench.live.recent(None, 10, true, |_| false).await.expect("a list");
+    assert_eq!(hidden, Recent::default(), "not even that it was deleted");
+}
+
+#[tokio::test]
+async fn renderings_of_two_revisions_are_compared_with_the_pages_that_there_are_now() {
+    let bench = Bench::new().await;
+    let old = bench.write("ann", "# Title\n\nOne two [[Elsewhere]].\n").await;
+    let new = bench.write("ann", "# Title\n\nOne 2 [[Elsewhere]].\n").await;
+    let merged = rendered::Layout::Merged;
+    let compared =
+        bench.live.compare_rendered(bench.id, (old, new), merged).await.expect("compared");
+    let rows = compared.expect("both are there").rows;
+    let [rendered::Row::Same { html: title }, rendered::Row::Changed { html, .. }] = &rows[..]
+    else {
+        panic!("{rows:?}")
+    };
+    assert_eq!(title, "<h1>Title</h1>");
+    assert!(
+        html.starts_with("<p>One <del>two</del><ins>2</ins> <a href=\"/wiki/Elsewhere\""),
+        "{html}"
+    );
+    assert!(html.contains("class=\"wikilink missing\""), "{html}");
+    let unknown = bench.live.compare_rendered(bench.id, (old, Revision(99)), merged).await;
+    assert_eq!(unknown.expect("no fault"), None);
+}

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind};
 use crate::identity::Guest;
 use crate::live::rate::Rate;
 use crate::live::topic::Topic;
-use crate::live::{Author, Live};
+use crate::live::{Author, Live, PageInfo};
 use crate::origin::ClientAddr;
 use crate::page::PageId;
 use crate::rights::{self, Action};
@@ -79,10 +79,8 @@ pub fn may_follow(live: &Live, guest: &Guest, topic: Topic) -> bool {
         None => rights::may(guest, Action::List, None),
         // A deleted page has no changes of text; who has it open is told when it comes back.
         Some(id) => {
-            let may = live.pages().look(id, |page| {
-                page.deleted_ms.is_some() || rights::may(guest, Action::Read, Some(page))
-            });
-            may == Some(true)
+            let may = |page: &PageInfo| rights::may(guest, Action::ReadHistory, Some(page));
+            live.pages().look(id, may) == Some(true)
         }
     }
 }

@@ -43,6 +43,7 @@ pub async fn read_view(
 ) -> Result<LiveJson, Error> {
     // Before the look, so that a restoration that comes between is not missed.
     let cursor = live.cursor();
+    caller.page(live, id, Action::ReadHistory)?;
     let info = id.and_then(|id| live.pages().get(PageId(id))).ok_or(Kind::NoPage)?;
     let deleted = info.deleted_ms.is_some();
     if deleted {

@@ -51,7 +51,7 @@ pub async fn read_timeline(
     takes: Gzip,
     live: &State<Live>,
 ) -> Result<TimelineAnswer, Error> {
-    let page = caller.page(live, id, Action::Read)?;
+    let page = caller.page(live, id, Action::ReadHistory)?;
     let timeline = live.timeline(page).await?;
     let names = live.timeline_names(&timeline).await?;
     let tag = timeline.tag(&names);
