@@ -189,6 +189,17 @@ struct Inner {
     visits: visits::Visits,
 }
 
+/// How a whole text meets what others have written since its base.
+#[derive(Clone, Copy, Debug)]
+enum Meeting<'n> {
+    /// Where the same words were changed both versions stay: nobody sees what they overwrite.
+    BothStay,
+    /// As if it had been typed in the base: what it deletes is deleted, whatever others have typed
+    /// in the middle of it stays, character by character, and nothing is there twice. With a note
+    /// for the log about what it is, see [`timeline`].
+    AsTyped(&'n str),
+}
+
 impl Live {
     /// Starts the live core over a store. Blocks while the directory of pages
     /// is read; must run inside a tokio runtime.
@@ -427,17 +438,17 @@ impl Live {
         text: String,
         who: &Author,
     ) -> Result<Merged, LiveError> {
-        self.merge_noted(id, base, text, who, "").await
+        self.bring_in(id, base, text, who, Meeting::BothStay).await
     }
 
-    /// The same with a note in the log about what it is, see [`timeline`].
-    async fn merge_noted(
+    /// The same, in one of two ways.
+    async fn bring_in(
         &self,
         id: PageId,
         base: Revision,
         text: String,
         who: &Author,
-        note: &str,
+        meeting: Meeting<'_>,
     ) -> Result<Merged, LiveError> {
         self.writable(id)?;
         if text.len() > MAX_TEXT_BYTES {
@@ -468,8 +479,14 @@ impl Live {
         let client = room.issue_client(who).await?;
         // Merged against a copy, outside the page's task: whoever types meanwhile is not held
         // up, and the document merges what they type with the result.
-        let state = room.diff(None)?.2;
+        let (_, at, state) = room.diff(None)?;
+        let store = room.store().clone();
+        let is_older = at != base && matches!(meeting, Meeting::AsTyped(_));
         let edit = blocking(move || {
+            let state = match is_older {
+                true => room::replay(&store, id, Some(base))?.document.diff(None)?,
+                false => state,
+            };
             let copy = Document::from_state(&state)?;
             copy.merge(&old, &text, client).map_err(LiveError::from)
         })
@@ -477,6 +494,10 @@ impl Live {
         if edit.update.is_empty() {
             return Ok(Merged { revision, conflicts: edit.conflicts });
         }
+        let note = match meeting {
+            Meeting::BothStay => "",
+            Meeting::AsTyped(note) => note,
+        };
         let op = format!("{mark}:{client}{note}");
         let revision = room.submit(who.clone(), op, edit.update, true).await?;
         Ok(Merged { revision, conflicts: edit.conflicts })

@@ -23,7 +23,7 @@ pub(super) use self::recent::event_change;
 pub use self::recent::{PageEvent, Recent, RecentEvent, RecentMark, RecentRow};
 use self::stretch::Stretch;
 use super::room::Room;
-use super::{Author, Live, LiveError, blocking};
+use super::{Author, Live, LiveError, Meeting, blocking};
 use crate::diff::rendered::{self, Layout, RenderedDiff, Side};
 use crate::diff::{self, Diff};
 use crate::markdown::Renderer;
@@ -241,7 +241,8 @@ impl Live {
         self.writable(id)?;
         let old = self.text_at(id, at).await?.ok_or(LiveError::UnknownRevision)?;
         let (now, _) = self.room(id).await?.text()?;
-        Ok(self.merge_text(id, now, old.to_string(), who).await?.revision)
+        let typed = Meeting::AsTyped("");
+        Ok(self.bring_in(id, now, old.to_string(), who, typed).await?.revision)
     }
 }
 

@@ -341,6 +341,21 @@ async fn a_page_with_a_life_of_many_sessions_is_closed_in_groups_and_goes_on_aft
 }
 
 #[tokio::test]
+async fn what_is_brought_back_or_undone_meets_what_was_typed_since_character_by_character() {
+    let bench = Bench::new().await;
+    let old = bench.write("ann", "First text.\n\nLast.\n").await;
+    let base = bench.write("bob", "First text. Spam and more spam.\n\nLast.\n").await;
+    // Somebody types in the middle of it before the edit made from `base` arrives.
+    bench.write("ann", "First text. Spam and TYPED more spam.\n\nLast.\n").await;
+    let text = bench.live.text_at(bench.id, old).await.expect("no fault").expect("there");
+    let typed = Meeting::AsTyped("");
+    let back = bench.live.bring_in(bench.id, base, text.to_string(), &author("cid"), typed).await;
+    let now = bench.live.view(bench.id).await.expect("a view").text;
+    assert_eq!(now.replace(' ', ""), "Firsttext.TYPED\n\nLast.\n", "{now}");
+    assert_eq!(back.expect("merged").conflicts, []);
+}
+
+#[tokio::test]
 async fn who_deleted_and_restored_a_page_is_noted_and_its_history_is_closed_and_goes_on() {
     let bench = Bench::new().await;
     bench.write("ann", "one\n").await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Entries;
 use crate::live::history::{RevisionAuthor, handle};
-use crate::live::{Author, Live, LiveError, blocking};
+use crate::live::{Author, Live, LiveError, Meeting, blocking};
 use crate::page::{PageId, Revision};
 
 /// Log read at a time, and at most to find out who wrote in a stretch of it.
@@ -108,7 +108,7 @@ impl Live {
         .await?;
         let Some((now, text)) = found else { return Ok(None) };
         let note = format!("{NOTE}{author}.{from}.{to}");
-        Ok(Some(self.merge_noted(id, now, text, who, &note).await?.revision))
+        Ok(Some(self.bring_in(id, now, text, who, Meeting::AsTyped(&note)).await?.revision))
     }
 
     /// Who wrote in the revisions after `from` up to `to`, the busiest first. Only the log is
