@@ -10,7 +10,7 @@ describe('pages under a strict policy', () => {
 
   it('no page allows inline scripts, foreign scripts or framing', limit(), async () => {
     await wiki.server.put('Policy', 'Text.')
-    for (const path of ['/', '/wiki/Policy', '/edit/Policy', '/pages', '/new', '/name', '/connection', '/wiki/Missing', '/delete/Policy', '/recent', '/watching', '/history/Policy', '/diff/Policy?from=0', '/diff/Policy?from=0&view=split']) {
+    for (const path of ['/', '/wiki/Policy', '/edit/Policy', '/pages', '/new', '/name', '/connection', '/wiki/Missing', '/delete/Policy', '/recent', '/watching', '/settings/history', '/playback/Policy', '/blame/Policy', '/history/Policy', '/diff/Policy?from=0', '/diff/Policy?from=0&view=split', '/diff/Policy?from=0&view=rendered', '/diff/Policy?from=0&view=rendered-split']) {
       const answer = await fetch(`${wiki.server.url}${path}`, { headers: { accept: 'text/html' } })
       await answer.text()
       const policy = answer.headers.get('content-security-policy') ?? ''

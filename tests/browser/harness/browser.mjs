@@ -53,6 +53,11 @@ export const deletedNoise = new RegExp(
   String.raw`^error: Failed to load resource: the server responded with a status of 410 \(Gone\) \(${host}/_live/beat\)$`,
 )
 
+/** Whatever somebody who has a deleted page open sends. */
+export const goneNoise = new RegExp(
+  String.raw`^error: Failed to load resource: the server responded with a status of 410 \(Gone\) \(${host}/_live/[^)]*\)$`,
+)
+
 /** Any of several. @param {RegExp[]} messages */
 export const anyOf = (...messages) => new RegExp(messages.map(({ source }) => source).join('|'))
 
