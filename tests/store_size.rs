@@ -121,7 +121,9 @@ async fn a_keystroke_takes_ten_bytes_at_most_once_it_is_packed() {
     let store = open(dir.path());
     assert_eq!(store.health().recovered, None);
     println!("{:?}", store.costs().unwrap());
+    let begun = Instant::now();
     let found = read_all(&store, PAGE.0, 1 << 20);
+    println!("all of it read in {:?}", begun.elapsed());
     let expected: Vec<_> = log.iter().map(kept).collect();
     assert!(found == expected, "the log is not what was typed");
     let begun = Instant::now();

@@ -12,7 +12,7 @@ struct Bench {
     live: Live,
     store: Store,
     id: PageId,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn author(id: &str) -> Author {
@@ -21,7 +21,11 @@ fn author(id: &str) -> Author {
 
 impl Bench {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::open(tempfile::tempdir().expect("a directory")).await
+    }
+
+    /// With what is in the directory.
+    async fn open(dir: tempfile::TempDir) -> Self {
         let at = dir.path().to_owned();
         let store = tokio::task::spawn_blocking(move || {
             Store::open(&at, Options { free_floor_bytes: 0, ..Options::default() })
@@ -30,7 +34,7 @@ impl Bench {
         let live = Live::open(store.clone(), &LiveSettings::default()).expect("opens");
         let path = "Home".parse().expect("a path");
         let (page, _) = live.create(&path, &author("ann")).await.expect("made");
-        Self { live, store, id: page.id, _dir: dir }
+        Self { live, store, id: page.id, dir }
     }
 
     /// Merges a text made from a revision.
@@ -122,4 +126,32 @@ async fn a_history_that_takes_too_long_is_refused_and_the_page_can_be_read_all_t
     let undone = bench.live.undo(bench.id, &handle("eve"), stretch, &author("ann")).await;
     assert!(matches!(undone, Err(LiveError::HistoryTooLong)));
     assert_eq!(bench.text().await, "x".repeat(1_500));
+}
+
+#[tokio::test]
+async fn what_was_packed_is_the_same_history_and_an_undone_part_stays_undone() {
+    let bench = Bench::new().await;
+    let first = bench.merge("ann", 0, "alpha\nbeta\ngamma\n").await;
+    let second = bench.merge("bob", first, "alpha\nspam spam\ngamma\nbought here\n").await;
+    bench.merge("ann", second, "alpha\nspam spam\ngamma\nbought here\ndelta\n").await;
+    let (bob, stretch) = (handle("bob"), (Revision(first), Revision(second)));
+    bench.live.undo(bench.id, &bob, stretch, &author("ann")).await.expect("undone");
+    let before = bench.live.timeline(bench.id).await.expect("built");
+    let names = bench.live.timeline_names(&before).await.expect("named");
+    let written = before.to_json(&names).expect("written");
+
+    let done = bench.store.compact(u64::MAX).await.expect("packed");
+    assert_eq!((done.pages, done.entries), (1, before.head().0));
+    let Bench { live, store, dir, .. } = bench;
+    drop((live, before));
+    store.close().expect("closed");
+    drop(store);
+    let bench = Bench::open(dir).await;
+    let after = bench.live.timeline(bench.id).await.expect("built");
+    let names = bench.live.timeline_names(&after).await.expect("named");
+    assert_eq!(after.to_json(&names).expect("written"), written);
+    assert_eq!(bench.text().await, "alpha\nbeta\ngamma\ndelta\n");
+    bench.live.undo(bench.id, &bob, stretch, &author("ann")).await.expect("undone");
+    assert_eq!(bench.text().await, "alpha\nbeta\ngamma\ndelta\n", "nothing of it is left");
+    assert_eq!(bench.store.costs().expect("read").pages[0].packed_edits, after.head().0);
 }
