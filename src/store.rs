@@ -14,6 +14,7 @@
 //! packs/*.pack         old runs of logs, which left sled; nobody changes them
 //! checkpoints/*        all of sled in a plain file
 //! sled.damaged-*       a database that could not be read, kept
+//! erased.*, erasing    see `rewrite`
 //! reserve              space that opening may use when the disk is full
 //! ```
 
@@ -34,6 +35,7 @@ mod packs;
 mod pages;
 mod queue;
 mod recover;
+pub mod rewrite;
 mod shared;
 mod snapshot;
 #[cfg(test)]
@@ -54,6 +56,7 @@ pub use compact::Compacted;
 pub use costs::{Costs, PageCost, Shrunk};
 use disk::{Disk, RealDisk};
 pub use error::StoreError;
+pub use packed::mask_update;
 use shared::Shared;
 use writer::{Item, Reply, Writer};
 
@@ -260,6 +263,7 @@ impl Store {
         let floor = disk::total_bytes(dir)? / SMALL_DISK_PARTS;
         options.free_floor_bytes = options.free_floor_bytes.min(floor);
         let lock = disk::lock(dir)?;
+        rewrite::settle(dir)?;
         let recovered = recover::recover(dir, &options, &disk)?;
         let applier = &recovered.applier;
         let parts = (Arc::clone(&applier.kv), Arc::clone(&applier.pages), recovered.packs);

@@ -69,10 +69,14 @@ pub(super) struct Journal {
 impl Journal {
     /// Makes the journal of a new store.
     pub fn create(dir: &Path, store: u64) -> Result<(), StoreError> {
+        Self::begin(dir, store, 0, 0)
+    }
+
+    /// Makes a journal that begins at a position, for records that have everything before it.
+    pub fn begin(dir: &Path, store: u64, position: u64, prev: u32) -> Result<(), StoreError> {
         disk::create_dir(dir)?;
-        new_segment(dir, store, 0, 0)?;
-        disk::sync_dir(dir)?;
-        Ok(())
+        new_segment(dir, store, position, prev)?;
+        Ok(disk::sync_dir(dir)?)
     }
 
     /// Goes on at `end`, as [`scan::read`] found it.

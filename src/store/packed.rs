@@ -15,12 +15,14 @@
 //! ```
 
 mod columns;
+mod mask;
 mod model;
 mod take;
 mod update;
 mod write;
 
 use super::LogEntry;
+pub use mask::mask_update;
 
 /// Characters of the operation ids that browsers roll (`static/js/lib/id.js`).
 const RANDOM_CHARS: usize = 20;

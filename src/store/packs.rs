@@ -152,6 +152,11 @@ impl Packs {
         Ok(())
     }
 
+    /// Numbers those that are written from now on after this one.
+    pub fn begin_after(&self, number: u64) {
+        self.next.store(number + 1, Ordering::Relaxed);
+    }
+
     /// Where the entry of this revision is; `None` when it is in no pack.
     pub fn find(&self, kv: &Kv, page: u64, revision: u64) -> Result<Option<Place>, StoreError> {
         let place = self.last(kv, Kind::Log, page, revision)?;
@@ -438,6 +443,11 @@ impl Packs {
     fn path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{number:016x}{SUFFIX}"))
     }
+}
+
+/// Names that a pack's file may have.
+pub(super) fn file_names(number: u64) -> [String; 2] {
+    [SUFFIX, DAMAGED].map(|suffix| format!("{number:016x}{suffix}"))
 }
 
 /// Where the records of such blocks are.

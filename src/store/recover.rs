@@ -6,7 +6,7 @@
 //! history that was in a pack which is gone is the one thing that it opens without; see `packs`.
 
 mod logs;
-mod slim;
+pub(super) mod slim;
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,6 +26,7 @@ use super::kv::{self, space};
 use super::migrate::{self, FORMAT, Format};
 use super::packs::{self, Faults, Named, Packs};
 use super::pages::Pages;
+use super::rewrite;
 use super::{Options, StoreError};
 use logs::Logs;
 
@@ -139,6 +140,8 @@ fn attempt(dir: &Path, options: &Options, disk: &Arc<dyn Disk>) -> Result<Recove
     let checkpointed = newest.map_or((0, 0), |newest| (newest.position, newest.bytes));
     let (heal, damage) = match opening.check_old_part(started.marker.safe) {
         Ok(()) => (false, None),
+        // The set that a rewrite has just made has no checkpoint yet.
+        Err(StoreError::Damaged(_)) if dir.ends_with(rewrite::PART) => (true, None),
         Err(StoreError::Damaged(text)) => (true, Some(text)),
         Err(error) => return Err(error),
     };

@@ -16,9 +16,9 @@ use super::super::kv::{self, Kv, space};
 use super::super::{Options, StoreError};
 
 /// The old database while the new one takes its place.
-pub(super) const OLD: &str = "sled.old";
+pub(in super::super) const OLD: &str = "sled.old";
 /// A new database that is not whole yet.
-pub(super) const NEW: &str = "sled.new";
+pub(in super::super) const NEW: &str = "sled.new";
 
 /// A smaller database is left as it is.
 const SMALL: u64 = 4 << 20;

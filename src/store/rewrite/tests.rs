@@ -1,0 +1,197 @@
+//! A crash at each step.
+
+use std::cell::Cell;
+
+use super::super::{Change, Expect};
+use super::*;
+
+thread_local! {
+    /// The step at which the process "ends".
+    static AT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+const LAST: usize = 13;
+/// From this one on it is done at the next start by itself.
+const DECIDED: usize = 4;
+
+pub(super) fn crash(step: usize) -> Result<(), StoreError> {
+    match AT.get() == Some(step) {
+        true => Err(StoreError::Stopped),
+        false => Ok(()),
+    }
+}
+
+const SECRET: &[u8] = b"correct horse battery staple";
+const MASKED: &[u8] = b"******* ***** ******* ******";
+
+fn options() -> Options {
+    Options { free_floor_bytes: 0, reserve_bytes: 0, segment_bytes: 1 << 20, ..Options::default() }
+}
+
+fn entry(page: u64, number: u64) -> LogEntry {
+    let mut update = format!("page {page} entry {number} ").into_bytes();
+    if page == 1 && number.is_multiple_of(10) {
+        update.extend_from_slice(SECRET);
+    }
+    LogEntry {
+        at_ms: 1_700_000_000_000 + number,
+        author: format!("g{}", number % 3),
+        op: format!("op{number}"),
+        update,
+    }
+}
+
+fn masked(entry: LogEntry) -> LogEntry {
+    let text = String::from_utf8(entry.update).unwrap();
+    let from = std::str::from_utf8(SECRET).unwrap();
+    let update = text.replace(from, std::str::from_utf8(MASKED).unwrap()).into_bytes();
+    LogEntry { update, ..entry }
+}
+
+async fn append(store: &Store, from: u64, to: u64) {
+    for page in [1, 2] {
+        for number in from..to {
+            store.append(PageId(page), vec![entry(page, number)]).await.unwrap();
+        }
+    }
+}
+
+/// The secret in the journal, in chunks, in packs, in a record, in snapshots, in a checkpoint and
+/// in what was set aside.
+async fn fill(dir: &Path) {
+    let store = Store::open(dir, options()).unwrap();
+    append(&store, 0, 300).await;
+    store.save_snapshot(PageId(1), Revision(300), SECRET.repeat(3)).await.unwrap();
+    store.save_snapshot(PageId(2), Revision(300), b"of the other".to_vec()).await.unwrap();
+    store.compact(u64::MAX).await.unwrap();
+    append(&store, 300, 500).await;
+    let value = Some(SECRET.to_vec());
+    let (key, expect) = (b"name".to_vec(), Expect::Anything);
+    let change = Change { table: Table::Revisions, key, expect, value };
+    store.change(vec![change]).await.unwrap();
+    store.checkpoint().await.unwrap();
+    append(&store, 500, 600).await;
+    store.close().unwrap();
+    let aside = dir.join(format!("{DAMAGED}1"));
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("db"), SECRET).unwrap();
+}
+
+fn run(dir: &Path) -> Result<(), StoreError> {
+    let pages = BTreeSet::from([PageId(1)]);
+    let record =
+        |_: Table, (_, value): Pair| Ok(if value == SECRET { MASKED.to_vec() } else { value });
+    let finish = |store: &Store| {
+        assert_eq!(store.head(PageId(1))?.map(|head| head.revision), Some(Revision(600)));
+        Ok(())
+    };
+    let entry = |_, _, entry| Ok(masked(entry));
+    rewrite(
+        dir,
+        &options(),
+        &Rewrite { pages: &pages, entry: &entry, record: &record, finish: &finish },
+    )
+}
+
+fn check(dir: &Path) {
+    let store = Store::open(dir, options()).unwrap();
+    assert_eq!(store.health().recovered, None);
+    for page in [1, 2] {
+        let found = store.read_log(PageId(page), Revision(0), usize::MAX).unwrap();
+        assert_eq!(found.len(), 600);
+        for (number, (_, found)) in (0..).zip(found) {
+            let expected = LogEntry { op: found.op.clone(), ..masked(entry(page, number)) };
+            assert_eq!(found, expected);
+        }
+    }
+    assert_eq!(store.get(Table::Revisions, b"name").unwrap().as_deref(), Some(MASKED));
+    assert_eq!(store.snapshot_at(PageId(1), Revision(900)).unwrap(), None);
+    let other = store.snapshot_at(PageId(2), Revision(900)).unwrap();
+    assert_eq!(other, Some((Revision(300), b"of the other".to_vec())));
+    store.close().unwrap();
+}
+
+/// Everything is there, and the bytes are nowhere.
+fn check_erased(dir: &Path) {
+    check(dir);
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(!name.starts_with("eras") && !name.starts_with(DAMAGED), "{name} is left");
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).unwrap();
+            assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET), "{name}");
+        }
+    }
+    // The database from the new checkpoint alone.
+    fs::remove_dir_all(dir.join("sled")).unwrap();
+    let store = Store::open(dir, options()).unwrap();
+    assert!(store.health().recovered.is_some());
+    store.close().unwrap();
+    check(dir);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => fs::copy(entry.path(), to).map(drop).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn old_bytes_are_gone_from_every_file_whatever_step_a_crash_ends() {
+    let filled = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(fill(filled.path()));
+    for step in 0..=LAST {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        copy(filled.path(), dir);
+        note(dir, b"a note").unwrap();
+        AT.set(Some(step));
+        let done = run(dir);
+        AT.set(None);
+        assert_eq!(done.is_ok(), step == 0, "step {step} is there");
+        let noted = pending(dir).unwrap();
+        if (1..DECIDED).contains(&step) {
+            assert_eq!(noted.as_deref(), Some(&b"a note"[..]), "step {step}");
+            run(dir).unwrap();
+        } else {
+            assert_eq!(noted, None, "step {step}");
+        }
+        assert_eq!(pending(dir).unwrap(), None);
+        check_erased(dir);
+    }
+}
+
+#[test]
+fn when_it_fails_or_was_not_wanted_everything_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(fill(dir));
+    note(dir, b"a note").unwrap();
+    let fails = |_: PageId, _: Revision, _: LogEntry| Err(StoreError::TooLarge);
+    let pages = BTreeSet::from([PageId(1)]);
+    let record = |_: Table, (_, value): Pair| Ok(value);
+    let work =
+        Rewrite { pages: &pages, entry: &fails, record: &record, finish: &|_: &Store| Ok(()) };
+    assert!(matches!(rewrite(dir, &options(), &work), Err(StoreError::TooLarge)));
+    forget(dir).unwrap();
+    assert_eq!(pending(dir).unwrap(), None);
+    let store = Store::open(dir, options()).unwrap();
+    assert!(!dir.join(PART).exists());
+    let found = store.read_log(PageId(1), Revision(0), usize::MAX).unwrap();
+    assert_eq!((found.len(), &found[590].1), (600, &entry(1, 590)));
+    assert!(matches!(rewrite(dir, &options(), &work), Err(StoreError::Locked)));
+}
