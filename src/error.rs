@@ -176,6 +176,10 @@ impl From<LiveError> for Error {
         match error {
             LiveError::NoPage => Kind::NoPage.into(),
             LiveError::Deleted => Kind::PageDeleted.into(),
+            LiveError::Erased => Self::new(Kind::UnknownRevision).saying(
+                "Something was erased from this page since the text was loaded that this edit \
+                 starts from. Load the page again and make the edit there.",
+            ),
             LiveError::UnknownRevision => Kind::UnknownRevision.into(),
             LiveError::PageFull => Kind::PageFull.into(),
             LiveError::TooManyWatches => {

@@ -75,6 +75,7 @@ pub mod caps;
 pub mod costs;
 pub mod cursor;
 pub mod document;
+pub mod erase;
 mod error;
 pub mod gate;
 pub mod history;
@@ -429,6 +430,7 @@ impl Live {
     /// the page is now. Durable and published when it returns.
     ///
     /// # Errors
+    /// [`LiveError::Erased`] for a base from before something was erased,
     /// [`LiveError::UnknownRevision`] for a base that the page never had, and
     /// those of [`Live::update`].
     pub async fn merge_text(
@@ -453,6 +455,11 @@ impl Live {
         self.writable(id)?;
         if text.len() > MAX_TEXT_BYTES {
             return Err(LiveError::PageFull);
+        }
+        // What was made from an older text has in it what was erased since, and would bring it back.
+        let is_erased = |page: &PageInfo| page.erased.last().is_some_and(|mark| base < mark.rev);
+        if base > Revision(0) && self.pages().look(id, is_erased) == Some(true) {
+            return Err(LiveError::Erased);
         }
         let mark = repeats::mark(base, &text);
         let _alone = self.inner.repeats.alone(id, &mark).await;

@@ -16,6 +16,9 @@ pub enum LiveError {
     /// The page has no such revision.
     #[error("the page has no such revision")]
     UnknownRevision,
+    /// A text made from one that had in it what has been erased since.
+    #[error("something was erased from the page since")]
+    Erased,
     /// The text would pass [`MAX_TEXT_BYTES`](crate::page::MAX_TEXT_BYTES).
     #[error("the page is full")]
     PageFull,

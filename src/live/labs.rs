@@ -176,6 +176,7 @@ impl Live {
             title: None,
             head: Revision(0),
             updated_ms: now,
+            erased: Arc::default(),
         };
         if let Some(lab) = labs.running().get_mut(&id) {
             lab.shared = Some(shared);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,25 @@ pub struct PageInfo {
     pub head: Revision,
     /// When it was last changed (or made), milliseconds since 1970.
     pub updated_ms: u64,
+    /// What was erased from it, the oldest first. At most [`MAX_MARKS`](super::erase::MAX_MARKS).
+    pub erased: Arc<[Erased]>,
+}
+
+/// The mark that stays when something was erased; see [`super::erase`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who says to have done it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// How many UTF-16 units became black squares.
+    pub units: u64,
+    /// The first revision that had some of it.
+    pub first: Revision,
+    /// The revision with which it was erased.
+    pub rev: Revision,
 }
 
 /// A page's record in the store.
@@ -48,6 +67,8 @@ struct PageRecord {
     /// What that login was called then, and its colour. Older records lack both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_as: Option<(String, u8)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<Erased>,
 }
 
 impl PageRecord {
@@ -102,6 +123,7 @@ impl Pages {
                     head: head.map(|head| head.revision).unwrap_or_default(),
                     updated_ms: head.map_or(record.created_ms, |head| head.at_ms),
                     path: record.path,
+                    erased: record.erased.into(),
                 });
             }
             match records.last() {
@@ -226,6 +248,7 @@ impl Pages {
             deleted_ms: None,
             deleted_by: None,
             deleted_as: None,
+            erased: Vec::new(),
         };
         let made = self
             .store
@@ -255,6 +278,7 @@ impl Pages {
             title: None,
             head: Revision(0),
             updated_ms: now,
+            erased: Arc::default(),
         };
         self.write().insert(page.clone());
         self.turnover.fetch_add(1, Ordering::SeqCst);
@@ -353,6 +377,17 @@ impl Inner {
         self.by_key.insert(page.path.key(), page.id);
         self.by_id.insert(page.id, page);
     }
+}
+
+/// The change that adds a mark to a page's record. Blocks.
+pub(super) fn mark_erased(store: &Store, id: PageId, mark: Erased) -> Result<Change, StoreError> {
+    let old = store
+        .get(Table::Pages, &id.0.to_be_bytes())?
+        .ok_or_else(|| StoreError::Damaged(format!("the record of page {id} is gone")))?;
+    let mut record: PageRecord = serde_json::from_slice(&old)
+        .map_err(|_| StoreError::Damaged(format!("the record of page {id} cannot be read")))?;
+    record.erased.push(mark);
+    Ok(change(id, Expect::Exactly(old), &record))
 }
 
 fn change(id: PageId, expect: Expect, record: &PageRecord) -> Change {

@@ -11,6 +11,7 @@ mod clients;
 mod load;
 mod render;
 
+pub(super) use clients::client_of;
 pub(super) use load::{replay, sizes};
 pub use render::SentBlock;
 

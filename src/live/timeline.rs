@@ -12,6 +12,7 @@
 
 mod cache;
 pub mod columns;
+mod finder;
 mod flat;
 mod index;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub(super) use self::cache::Timelines;
 pub use self::columns::{Names, TimelineAuthor};
+pub(super) use self::finder::{Finder, Ids};
 use self::undo::Undone;
 use crate::page::{PageId, Revision};
 

@@ -122,6 +122,7 @@ mod tests {
             title: None,
             head: Revision(0),
             updated_ms: 0,
+            erased: std::sync::Arc::default(),
         }
     }
 

@@ -85,6 +85,17 @@ impl Clients {
     }
 }
 
+/// The record of somebody who writes nothing and only deletes: under the id 0, which is never
+/// issued.
+pub(in crate::live) fn client_of(page: PageId, login: &str, name: &str, issued_ms: u64) -> Change {
+    let (login, name) = (login.to_owned(), name.to_owned());
+    let record = ClientRecord { login, name, colour: 0, issued_ms };
+    let mut key = page.0.to_be_bytes().to_vec();
+    key.extend(0_u32.to_be_bytes());
+    let value = serde_json::to_vec(&record).unwrap_or_default();
+    Change { table: Table::Clients, key, expect: Expect::Anything, value: Some(value) }
+}
+
 impl Room {
     /// Issues a client id (1 to 2^32 - 1) to a login; durable when it returns.
     pub async fn issue_client(&self, who: &Author) -> Result<u32, LiveError> {

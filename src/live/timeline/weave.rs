@@ -8,6 +8,8 @@
 //! Extensible Data Types", GROUP 2016, with the refinements of Yjs (its INTERNALS.md: an item
 //! names both neighbours that it had when it was typed). A test holds it against yrs.
 
+mod window;
+
 use std::collections::HashMap;
 
 use super::index::Index;

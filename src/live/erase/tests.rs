@@ -1,0 +1,244 @@
+//! The finder held against a search in every text that the page ever had.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use yrs::updates::decoder::Decode;
+use yrs::{
+    Assoc, ClientID, Doc, GetString, IndexedSequence, OffsetKind, ReadTxn, Text, TextRef, Transact,
+    Update,
+};
+
+use super::*;
+use crate::live::document::Document;
+use crate::live::gate::{Content, Contents};
+use crate::live::timeline::Finder;
+
+struct Editor {
+    doc: Doc,
+    body: TextRef,
+}
+
+impl Editor {
+    fn new(client: u64) -> Self {
+        let mut options = yrs::Options::with_client_id(ClientID::new(client));
+        options.offset_kind = OffsetKind::Utf16;
+        let doc = Doc::with_options(options);
+        let body = doc.get_or_insert_text("body");
+        Self { doc, body }
+    }
+
+    fn text(&self) -> String {
+        self.body.get_string(&self.doc.transact())
+    }
+
+    fn replace(&self, at: u32, delete: u32, insert: &str) {
+        let mut transaction = self.doc.transact_mut();
+        if delete > 0 {
+            self.body.remove_range(&mut transaction, at, delete);
+        }
+        if !insert.is_empty() {
+            self.body.insert(&mut transaction, at, insert);
+        }
+    }
+
+    fn apply(&self, update: &[u8]) {
+        let update = Update::decode_v1(update).unwrap();
+        self.doc.transact_mut().apply_update(update).unwrap();
+    }
+
+    fn beyond(&self, other: &Self) -> Vec<u8> {
+        let known = other.doc.transact().state_vector();
+        self.doc.transact().encode_state_as_update_v1(&known)
+    }
+
+    fn units(&self) -> Vec<(u64, u64)> {
+        let length = self.text().encode_utf16().count() as u32;
+        let transaction = self.doc.transact();
+        let id = |at| {
+            let place = self.body.sticky_index(&transaction, at, Assoc::After).unwrap();
+            let id = *place.id().unwrap();
+            (id.client.get(), u64::from(id.clock))
+        };
+        (0..length).map(id).collect()
+    }
+}
+
+/// Short enough that the letters below make it often.
+const SECRET: &str = "ab😀a";
+
+fn seeded() -> StdRng {
+    let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(rand::random);
+    println!("TEST_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// Boundaries of characters, in units.
+fn places(text: &str) -> Vec<u32> {
+    let mut at = 0;
+    let mut places = vec![0];
+    for character in text.chars() {
+        at += character.len_utf16() as u32;
+        places.push(at);
+    }
+    places
+}
+
+/// Every unit that came as text, by client and clock, in this order.
+fn written(log: &[Vec<u8>]) -> Vec<(u64, u64, u16)> {
+    let mut written = BTreeSet::new();
+    for update in log {
+        let contents = Contents::read(update).unwrap();
+        let mut begin = 0;
+        for &(client, end) in &contents.sections {
+            for (one, _) in &contents.structs[begin..end] {
+                if let Content::Text(text) = one.content {
+                    let clocks = u64::from(one.clock)..;
+                    written.extend(clocks.zip(text.encode_utf16()).map(|(at, u)| (client, at, u)));
+                }
+            }
+            begin = end;
+        }
+    }
+    written.into_iter().collect()
+}
+
+#[test]
+fn every_character_that_was_ever_part_of_the_text_is_found_and_can_be_masked() {
+    let mut random = seeded();
+    let secret: Vec<u16> = SECRET.encode_utf16().collect();
+    let mut ever = 0;
+    for _ in 0..60 {
+        let server = Editor::new(1);
+        let editors: Vec<_> = (0..3).map(|n| Editor::new(1_000 - n)).collect();
+        let mut log: Vec<Vec<u8>> = Vec::new();
+        let mut expected: BTreeSet<(u64, u64)> = BTreeSet::new();
+        for _ in 0..120 {
+            let editor = &editors[random.random_range(0..editors.len())];
+            for _ in 0..random.random_range(1..3) {
+                let text = editor.text();
+                let places = places(&text);
+                let at = random.random_range(0..places.len());
+                let end = (at + random.random_range(0..3)).min(places.len() - 1);
+                let delete = if random.random_bool(0.4) { places[end] - places[at] } else { 0 };
+                let insert =
+                    ["a", "b", "😀", "ab", "😀a", SECRET, "x", ""][random.random_range(0..8)];
+                editor.replace(places[at], delete, insert);
+            }
+            if random.random_bool(0.7) {
+                let update = editor.beyond(&server);
+                server.apply(&update);
+                log.push(update);
+                editor.apply(&server.beyond(editor));
+                let (text, units) = (server.text(), server.units());
+                let text: Vec<u16> = text.encode_utf16().collect();
+                for (at, window) in text.windows(secret.len()).enumerate() {
+                    if window == secret.as_slice() {
+                        expected.extend(&units[at..at + secret.len()]);
+                    }
+                }
+            }
+        }
+        ever += expected.len();
+        let written = written(&log);
+        for window in written.windows(secret.len()) {
+            // Side by side in what one client wrote.
+            let is_run = window
+                .iter()
+                .zip(&window[1..])
+                .all(|(one, next)| (one.0, one.1 + 1) == (next.0, next.1));
+            if is_run && window.iter().map(|unit| unit.2).eq(secret.iter().copied()) {
+                expected.extend(window.iter().map(|unit| (unit.0, unit.1)));
+            }
+        }
+        let mut finder = Finder::new(SECRET);
+        for update in &log {
+            assert!(finder.add(update, false));
+        }
+        let (ids, alive, _) = finder.finish();
+        for (client, clock, _) in &written {
+            let is_expected = expected.contains(&(*client, *clock));
+            assert_eq!(ids.covers(*client, *clock), is_expected, "{client} {clock}");
+        }
+        assert_eq!(ids.units(), expected.len() as u64);
+        // Masked, no text has it; the last one loses what is still there.
+        let mut document = Document::new();
+        let plain = Editor::new(2);
+        for update in &log {
+            let masked = mask_update(update, &|client, clock| ids.covers(client, clock)).unwrap();
+            document.apply(&masked).unwrap();
+            plain.apply(update);
+            let (found, was) = (document.text(), plain.text());
+            assert!(!found.contains(SECRET), "{found}");
+            assert_eq!(found.encode_utf16().count(), was.encode_utf16().count());
+            for (found, was) in found.encode_utf16().zip(was.encode_utf16()) {
+                assert!(found == was || found == 0x2588);
+            }
+        }
+        let is_left = document.text().contains('\u{2588}');
+        assert_eq!(is_left, !alive.is_empty());
+        document.apply(&alive.deletion()).unwrap();
+        assert!(!document.text().contains('\u{2588}'));
+        // An editor that holds the old characters shows the same after that.
+        plain.apply(&alive.deletion());
+        assert_eq!(plain.text(), document.text());
+    }
+    assert!(ever > 500, "the text came about {ever} times only");
+}
+
+#[test]
+fn what_one_client_typed_is_found_also_when_it_was_never_to_be_read_in_one_piece() {
+    let (ann, ben) = (Editor::new(7), Editor::new(9));
+    let mut log = Vec::new();
+    let mut send = |from: &Editor, to: &Editor| {
+        let update = from.beyond(to);
+        to.apply(&update);
+        log.push(update);
+    };
+    ann.replace(0, 0, "hun");
+    send(&ann, &ben);
+    ben.replace(3, 0, "-");
+    send(&ben, &ann);
+    // As if she had not seen it.
+    ann.replace(4, 0, "ter2");
+    send(&ann, &ben);
+    assert_eq!(ann.text(), "hun-ter2");
+    let mut finder = Finder::new("hunter2");
+    log.iter().for_each(|update| assert!(finder.add(update, false)));
+    let (ids, alive, first) = finder.finish();
+    assert_eq!((ids.units(), alive.units(), first), (7, 7, Revision(1)));
+    assert!(!ids.covers(9, 0));
+    // Typed and deleted before it was sent: never to be read by others, but in the log.
+    let cid = Editor::new(3);
+    cid.replace(0, 0, "hunter2");
+    let update = cid.doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+    let mut both = update.clone();
+    both.truncate(update.len() - 1);
+    both.extend([1, 3, 1, 0, 7]);
+    let mut finder = Finder::new("hunter2");
+    assert!(finder.add(&both, false));
+    let (ids, alive, _) = finder.finish();
+    assert_eq!((ids.units(), alive.units()), (7, 0));
+}
+
+#[test]
+fn everything_that_somebody_wrote_is_found_by_the_revisions_that_are_theirs() {
+    let (ann, ben) = (Editor::new(7), Editor::new(9));
+    ann.replace(0, 0, "one two");
+    let first = ann.beyond(&ben);
+    ben.apply(&first);
+    ben.replace(3, 1, "-and-");
+    let second = ben.beyond(&ann);
+    ann.apply(&second);
+    ann.replace(0, 0, "yes ");
+    let third = ann.beyond(&ben);
+    let mut finder = Finder::new("");
+    for (update, is_ann) in [(first, true), (second, false), (third, true)] {
+        finder.add(&update, is_ann);
+    }
+    let (ids, alive, _) = finder.finish();
+    assert_eq!((ids.units(), alive.units()), (11, 10));
+    assert!((0..5).all(|clock| !ids.covers(9, clock)));
+}
