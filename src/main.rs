@@ -10,6 +10,8 @@ use halley::compare;
 use halley::config::{Config, Overrides};
 use halley::door::socket;
 use halley::live::Live;
+use halley::live::erase::{Order, What};
+use halley::page::PagePath;
 use halley::store::Store;
 use halley::{logging, serve, upkeep, welcome};
 
@@ -31,6 +33,8 @@ enum Command {
     Compare(Box<compare::Args>),
     /// Show what the history of each page takes on disk (of a wiki that is not running)
     History(History),
+    /// Erase a text, or all of one author, from a page's whole history (of a wiki that is not running)
+    Erase(Erase),
     /// Pack history now (of a wiki that is not running; one that runs does it by itself)
     Compact(Data),
 }
@@ -42,6 +46,43 @@ struct History {
     /// Pages to show, the most expensive first
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+}
+
+#[derive(Args)]
+struct Erase {
+    #[command(flatten)]
+    data: Data,
+    /// The page to erase from
+    #[arg(long, value_name = "PATH", required_unless_present = "all_pages")]
+    page: Option<PagePath>,
+    /// Erase from every page
+    #[arg(long, conflicts_with = "page")]
+    all_pages: bool,
+    /// Erase the text that comes on standard input (without its last line end), wherever it could
+    /// ever be read
+    #[arg(long, required_unless_present = "author")]
+    text_from_stdin: bool,
+    /// Erase what this author wrote, and their name (the 12 characters after author= in addresses of
+    /// the history)
+    #[arg(long, value_name = "HANDLE", conflicts_with = "text_from_stdin")]
+    author: Option<String>,
+    /// Why, for everybody to read in the history
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who erases, for everybody to read in the history
+    #[arg(long, value_name = "NAME", default_value = "An administrator")]
+    by: String,
+}
+
+impl Erase {
+    fn run(self) -> Result<(), String> {
+        let what = match self.author {
+            Some(author) => What::Author(author),
+            None => What::Text(upkeep::erase::read_text()?),
+        };
+        let order = Order { page: self.page, what, by: self.by, why: self.why };
+        self.data.config().and_then(|config| upkeep::erase::erase(&config, &order))
+    }
 }
 
 #[derive(Args)]
@@ -89,6 +130,7 @@ fn main() -> ExitCode {
         Some(Command::History(args)) => {
             args.data.config().and_then(|config| upkeep::history(&config, args.limit))
         }
+        Some(Command::Erase(args)) => args.run(),
         Some(Command::Compact(args)) => args.config().and_then(|config| upkeep::compact(&config)),
     };
     match outcome {
@@ -105,6 +147,8 @@ fn start(args: Serve) -> Result<(), String> {
     let Serve { address, port, data } = args;
     let config = Config::load(Overrides { address, port, data }).map_err(|e| e.to_string())?;
     socket::raise_file_limit();
+    // Before anything can be read.
+    upkeep::erase::settle(&config)?;
     let runtime = rocket::tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers())
         .thread_name("halley-worker")

@@ -1,5 +1,7 @@
-//! `halley history` and `halley compact`: what history costs on disk, and packing it now. For a wiki
-//! that is not running; one that runs packs by itself.
+//! `halley history`, `halley compact` and `halley erase`: what history costs on disk, packing it now,
+//! and the only way to change it. For a wiki that is not running; one that runs packs by itself.
+
+pub mod erase;
 
 use crate::config::Config;
 use crate::live::Pages;
@@ -54,10 +56,12 @@ pub fn compact(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// A place without a wiki must not get one.
+/// A place without a wiki must not get one. What a crash interrupted comes first.
 fn check(config: &Config) -> Result<(), String> {
-    let there = config.data.join("format").exists();
-    if there { Ok(()) } else { Err(format!("{} holds no wiki", config.data.display())) }
+    if !config.data.join("format").exists() {
+        return Err(format!("{} holds no wiki", config.data.display()));
+    }
+    erase::settle(config)
 }
 
 fn said(config: &Config, error: &StoreError) -> String {

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::headers::StyleNonce;
 use crate::identity::{self, Guest};
 use crate::live::document::Conflict;
+use crate::live::pages::Erased;
 use crate::live::{Live, PageInfo};
 use crate::logging::RequestId;
 use crate::markdown::Rendered;
@@ -178,6 +179,8 @@ pub struct PageView {
     pub title: String,
     /// When and by whom it was deleted, if it is.
     pub deleted: Option<DeletionView>,
+    /// What was erased from it, the newest first.
+    pub erased: Vec<ErasedView>,
 }
 
 /// That a page was deleted.
@@ -189,6 +192,47 @@ pub struct DeletionView {
     pub ago: String,
     /// The same as RFC 3339.
     pub iso: String,
+}
+
+/// A mark of something that was erased.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErasedView {
+    /// How much, such as `14 characters were erased`.
+    pub much: String,
+    /// On which day.
+    pub day: String,
+    /// When, as RFC 3339.
+    pub iso: String,
+    /// Who says to have done it.
+    pub by: String,
+    /// Why, without a full stop.
+    pub why: String,
+    /// The first revision that had some of it.
+    pub first: Revision,
+    /// The revision with which it was erased.
+    pub rev: Revision,
+}
+
+/// Marks that are given to templates, one more than they show; most pages have none.
+const MAX_ERASED: usize = 21;
+
+impl ErasedView {
+    fn new(mark: &Erased) -> Self {
+        let much = match mark.units {
+            0 => "Something was erased".to_owned(),
+            1 => "1 character was erased".to_owned(),
+            units => format!("{units} characters were erased"),
+        };
+        Self {
+            much,
+            day: time::day(mark.at_ms),
+            iso: time::iso(mark.at_ms),
+            by: mark.by.clone(),
+            why: mark.why.trim_end_matches('.').to_owned(),
+            first: mark.first,
+            rev: mark.rev,
+        }
+    }
 }
 
 /// One level of a page's path.
@@ -227,6 +271,7 @@ impl PageView {
                 ago: time::ago(at_ms, time::now_ms()),
                 iso: time::iso(at_ms),
             }),
+            erased: page.erased.iter().rev().take(MAX_ERASED).map(ErasedView::new).collect(),
         }
     }
 }
