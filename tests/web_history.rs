@@ -42,6 +42,33 @@ async fn a_history_lists_what_was_written_with_ways_to_see_and_to_name_it() {
 }
 
 #[rocket::async_test]
+async fn any_two_revisions_of_the_list_can_be_chosen_and_compared() {
+    let wiki = Wiki::new().await;
+    wiki.page("team/handbook", "one\n").await;
+    let alone = wiki.get("/history/team/handbook").await;
+    assert!(!alone.text().contains("type=\"radio\""), "there is nothing to choose");
+    let mut rev = 1;
+    for text in ["two\n", "three\n"] {
+        // To name a revision closes it.
+        let fields = [("rev", rev.to_string()), ("name", format!("draft {rev}"))];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        assert_eq!(wiki.post("/history/team/handbook", &fields).await.status, 303);
+        rev = write(&wiki, "team/handbook", rev, text).await;
+    }
+    let list = wiki.get("/history/team/handbook").await;
+    let text = list.text();
+    assert!(text.contains("<form id=\"compare\" method=\"get\" action=\"/diff/team/handbook\">"));
+    assert_eq!(text.matches("type=\"radio\" name=\"from\"").count(), 3, "{text}");
+    assert_eq!(text.matches("type=\"radio\" name=\"to\"").count(), 3, "{text}");
+    // At first the newest is compared with the one before.
+    let chosen: Vec<_> = text.split("<input ").filter(|tag| tag.contains(" checked>")).collect();
+    let values =
+        chosen.iter().map(|tag| tag.split("value=\"").nth(1).and_then(|v| v.split('"').next()));
+    let (newest, before) = (rev.to_string(), (rev - 1).to_string());
+    assert_eq!(values.collect::<Vec<_>>(), [Some(newest.as_str()), Some(before.as_str())]);
+}
+
+#[rocket::async_test]
 async fn a_difference_is_shown_in_both_forms_and_escapes_what_it_shows() {
     let wiki = Wiki::new().await;
     wiki.page("Home", "same\n\none two three four <b>\n").await;

@@ -78,6 +78,31 @@ describe('the history', () => {
     assert.equal((await page.locator('.diff ins').first().innerText()).trim(), 'and a half')
   })
 
+  it('compares any two revisions that are chosen in the list, in whatever order', limit(60), async () => {
+    /** @type {number[]} */
+    const revs = []
+    for (const text of ['One.\n', 'Two.\n', 'Three.\n', 'Four.\n']) {
+      const { revision } = await wiki.server.put('Chosen', text, revs.at(-1))
+      revs.push(revision)
+      // To name a revision closes it.
+      const body = new URLSearchParams({ rev: String(revision), name: `draft ${revision}` })
+      const named = await fetch(`${wiki.server.url}/history/Chosen`, { method: 'POST', body, redirect: 'manual', headers: { origin: wiki.server.url } })
+      assert.equal(named.status, 303)
+    }
+    const anna = await wiki.people.person(wiki.server.url, { viewport: { width: 390, height: 800 } })
+    const page = await anna.context.newPage()
+    await page.goto('/history/Chosen')
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+    assert.ok(over <= 0, `${over} px too wide`)
+    await page.getByLabel(`Compare from revision ${revs[2]}`).check()
+    await page.getByLabel(`Compare up to revision ${revs[0]}`).check()
+    await page.getByRole('button', { name: 'Compare the two chosen' }).click()
+    await page.getByRole('heading', { name: 'Changes' }).waitFor()
+    const { pathname, searchParams } = new URL(page.url())
+    assert.deepEqual([pathname, searchParams.get('from'), searchParams.get('to')], ['/diff/Chosen', String(revs[0]), String(revs[2])])
+    assert.match(await page.locator('.diff').innerText(), /One\.[^]*Three\./)
+  })
+
   it('tells lines that were moved from lines that came and went', limit(60), async () => {
     const block = '## A part that goes elsewhere\n\n- a\n- b\n\n'
     const rest = 'One paragraph.\n\nAnother paragraph.\n\nA third paragraph.\n\n'
