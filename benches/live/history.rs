@@ -31,39 +31,59 @@ pub async fn measure_history() -> Outcome {
         "A page of 100 KB after many edits (first request of a server / later ones, medians)",
     );
     println!("load of the machine before: {}", report::load());
-    let mut opened = Vec::new();
     for edits in EDITS {
-        opened.push(measure(edits).await?);
+        measure(edits).await?;
     }
-    let last = opened.len() - 1;
-    println!(
-        "\nreading the page with {} edits takes {:.2} times what it takes with {}",
-        EDITS[last],
-        opened[last].as_secs_f64() / opened[0].as_secs_f64(),
-        EDITS[0]
-    );
     println!("load of the machine after: {}", report::load());
     Ok(())
 }
 
-async fn measure(edits: usize) -> Result<Duration> {
+/// What it takes to read a page.
+struct Read {
+    /// The first request of a server.
+    first: Duration,
+    /// Later ones.
+    later: Duration,
+}
+
+async fn measure(edits: usize) -> Outcome {
     let kept = tempfile::tempdir()?;
     let clients: Vec<u64> = (0..large_page::AUTHORS as u64).map(|who| who * 7_919 + 11).collect();
     let log = People::new(7, &clients, UNITS).write(edits);
     let page = large_page::store_log(&kept.path().join("data"), "Large", &log).await;
     println!("\n{edits} edits");
+    let read = ask(kept.path(), page, true).await?;
+    // How long a text takes to render depends on the text, and that differs with the edits.
+    let once = tempfile::tempdir()?;
+    let (data, log) = (once.path().join("data"), large_page::at_once(&log));
+    let other = large_page::store_log(&data, "Large", &log).await;
+    let same = ask(once.path(), other, false).await?;
+    let times = |history: Duration, none: Duration| history.as_secs_f64() / none.as_secs_f64();
+    println!(
+        "  to read it takes {:.2} (first) and {:.2} (later) times what it takes where the same text \
+         was put there at once: {:.1} / {:.2} ms",
+        times(read.first, same.first),
+        times(read.later, same.later),
+        same.first.as_secs_f64() * 1e3,
+        same.later.as_secs_f64() * 1e3,
+    );
+    seek(&kept.path().join("data"), page).await
+}
+
+/// Asks servers over a data directory for the page in all forms, or only to read it.
+async fn ask(kept: &Path, page: PageId, all: bool) -> Result<Read> {
     let asked = [
         ("GET /wiki/Large (to read it)", "/wiki/Large".to_owned()),
         ("GET /_live/.../doc (to edit it)", format!("/_live/pages/{page}/doc")),
         ("GET /playback/Large", "/playback/Large".to_owned()),
         ("GET /_live/.../timeline", format!("/_live/pages/{page}/timeline")),
     ];
-    let mut read = Duration::ZERO;
+    let mut read = Read { first: Duration::ZERO, later: Duration::ZERO };
     for (what, path) in asked {
         let (mut first, mut later, mut bytes) = (Vec::new(), Vec::new(), (0, 0));
         for start in 0..STARTS {
             let data = tempfile::tempdir()?;
-            copy_all(&kept.path().join("data"), &data.path().join("data"))?;
+            copy_all(&kept.join("data"), &data.path().join("data"))?;
             let program = Path::new(env!("CARGO_BIN_EXE_halley"));
             let server = Server::start_over(data, program, None, &[])?;
             // Whatever a server does once is done.
@@ -88,7 +108,10 @@ async fn measure(edits: usize) -> Result<Duration> {
         }
         let (first, later) = (report::Latencies::new(first), report::Latencies::new(later));
         if path == "/wiki/Large" {
-            read = later.share(0.5);
+            read = Read { first: first.share(0.5), later: later.share(0.5) };
+        }
+        if !all {
+            return Ok(read);
         }
         let ms = |took: Duration| took.as_secs_f64() * 1e3;
         let sent = if bytes.0 == bytes.1 {
@@ -102,7 +125,6 @@ async fn measure(edits: usize) -> Result<Duration> {
             ms(later.share(0.5))
         );
     }
-    seek(&kept.path().join("data"), page).await?;
     Ok(read)
 }
 
