@@ -93,8 +93,8 @@ fn write_apart(
     now.close_to(0);
 }
 
-/// Writes both runs as one. False, and nothing is written, when that is no use: where words of
-/// different elements alternate, all those elements are opened for each, however many and long.
+/// Writes both runs as one. False, and nothing is written, when that is more than [`MAX_GROWTH`]
+/// allows: a gone word opens the elements around it anew where they are not those of its neighbours.
 fn write_as_one(
     arena: &Arena<'_>,
     (old, new): (&Run<'_>, &Run<'_>),
