@@ -149,6 +149,34 @@ async fn a_second_store_and_a_newer_format_are_refused() {
 }
 
 #[tokio::test]
+async fn a_database_with_holes_gives_them_back_and_keeps_every_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open(dir.path()), Model::default());
+    model.fill(&store, 1, 2).await;
+    for table in store_support::TABLES {
+        model.set(&store, table, b"small", Some(noise(1, 90))).await;
+        model.set(&store, table, b"large", Some(noise(2, 9_000))).await;
+    }
+    for value in [true, false] {
+        for key in 0..20_u64 {
+            let value = value.then(|| noise(key, 700_000));
+            model.set(&store, Table::Meta, format!("hole {key}").as_bytes(), value).await;
+        }
+    }
+    let before = store.stats().record_bytes;
+    store.close().unwrap();
+    // The first to open it rewrites it, and both must find all there is.
+    for opened in ["rewritten", "opened again"] {
+        let store = open(dir.path());
+        model.check(&store, opened);
+        let after = store.stats().record_bytes;
+        assert!(after < before / 2, "{opened}: {before} bytes became {after}");
+        assert_eq!(store.health().recovered, None);
+        store.close().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_directory_of_an_older_format_is_taken_over_with_all_that_is_in_it() {
     for older in ["1", "2"] {
         let dir = tempfile::tempdir().unwrap();

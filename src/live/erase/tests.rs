@@ -242,3 +242,27 @@ fn everything_that_somebody_wrote_is_found_by_the_revisions_that_are_theirs() {
     assert_eq!((ids.units(), alive.units()), (11, 10));
     assert!((0..5).all(|clock| !ids.covers(9, clock)));
 }
+
+#[test]
+fn hashes_of_texts_that_had_it_go_from_operation_ids_and_what_was_undone_stays() {
+    let plan = PagePlan {
+        first: Revision(3),
+        blank: BTreeSet::from([Revision(8)]),
+        ops: BTreeSet::from([Revision(9)]),
+        ..PagePlan::default()
+    };
+    let after = |revision: u64, op: &str| {
+        let op = op.to_owned();
+        let entry = LogEntry { at_ms: 5, author: "g1".into(), op, update: vec![1, 2, 3] };
+        let entry = plan.transform(Revision(revision), entry);
+        assert_eq!((entry.at_ms, &*entry.author), (5, "g1"));
+        (entry.op, entry.update)
+    };
+    let kept = vec![1, 2, 3];
+    assert_eq!(after(2, "merge:0f3a"), ("merge:0f3a".into(), kept.clone()));
+    assert_eq!(after(3, "merge:0f3a"), ("merge".into(), kept.clone()));
+    assert_eq!(after(4, "merge:0f3a:undo:ab.1.2"), ("merge:undo:ab.1.2".into(), kept.clone()));
+    assert_eq!(after(5, "of a browser"), ("of a browser".into(), kept.clone()));
+    assert_eq!(after(8, "x"), ("x".into(), NOTHING.to_vec()));
+    assert_eq!(after(9, "x hunter2"), (String::new(), kept));
+}
