@@ -55,10 +55,11 @@ const views = /** @type {const} */ ([
   ['history', `/history/${way}`, 'main'],
   ['diff', `/diff/${way}?from=${before}&to=${after}`, '.diff'],
   ['diff-split', `/diff/${way}?from=${before}&to=${after}&view=split`, '.diff'],
-  ['diff-rendered', `/diff/${way}?from=${before}&to=${after}&view=rendered`, '.diff'],
+  ['diff-rendered', `/diff/${way}?from=${before}&to=${after}&view=rendered`, '.diff-rendered'],
   ['playback', `/playback/${way}?at=${Math.floor(after * 0.6)}`, '#life-text .who'],
   ['blame', `/blame/${way}`, '#life-text .who'],
   ['recent', '/recent', '.revision'],
+  ['costs', '/settings/history', 'main'],
 ])
 
 for (const [label, viewport, phone] of /** @type {const} */ ([
