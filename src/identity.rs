@@ -196,7 +196,7 @@ pub fn clean_name(text: &str) -> Result<String, NameError> {
 
 /// Controls, and formatting characters that hide or turn text around. The zero width joiner
 /// and variation selectors stay: emoji and several scripts need them.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}'

@@ -100,6 +100,36 @@ async fn an_old_text_is_brought_back_as_a_new_revision() {
     assert_eq!(wiki.get(&format!("/raw/Home?rev={rev}")).await.text(), "two\n");
 }
 
+#[rocket::async_test]
+async fn what_cannot_be_named_or_brought_back_is_refused_with_the_right_words() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "one\n").await;
+    for (path, fields, status) in [
+        ("/history/Home", vec![("rev", "99999"), ("name", "x")], 404),
+        ("/history/Home", vec![("rev", "1"), ("name", "\u{200b}\u{202e}")], 422),
+        ("/revert/Home", vec![("rev", "99999")], 404),
+        ("/restore/Home?rev=99", vec![], 404),
+    ] {
+        assert_eq!(wiki.post(path, &fields).await.status, status, "{path} {fields:?}");
+    }
+}
+
+#[rocket::async_test]
+async fn old_texts_are_not_brought_back_without_end() {
+    let wiki = Wiki::new().await;
+    wiki.page("Home", "one\n").await;
+    let mut refused = None;
+    for n in 0..200 {
+        let path = if n % 2 == 0 { "/revert/Home" } else { "/restore/Home?rev=1" };
+        let answer = wiki.post(path, &[("rev", "1")]).await;
+        if answer.status != 303 {
+            refused = Some(answer.status);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(429));
+}
+
 /// The hidden fields of the form that undoes what the only author of a difference did.
 async fn undo_form(wiki: &Wiki, from: u64, to: u64) -> [(&'static str, String); 3] {
     let diff = wiki.get(&format!("/diff/Home?from={from}&to={to}")).await;
@@ -137,8 +167,8 @@ async fn one_persons_part_is_undone_and_what_others_wrote_meanwhile_stays() {
         ("Home", "0123456789ab", "1", "2", 422),
         ("Home", "<script>", "1", "2", 422),
         ("Home", handle, "0", "1", 422),
-        ("Home", handle, "2", "1", 412),
-        ("Home", handle, "1", "999", 412),
+        ("Home", handle, "2", "1", 422),
+        ("Home", handle, "1", "999", 404),
         ("Home", handle, "x", "2", 400),
         ("Nowhere", handle, "1", "2", 404),
     ] {
@@ -235,20 +265,20 @@ async fn a_history_of_nothing_and_requests_that_make_no_sense_are_answered() {
     for (fields, status) in [
         (vec![("rev", "1")], 422),
         (vec![("name", "x")], 422),
-        (vec![("rev", "2"), ("name", "x")], 412),
-        (vec![("rev", "0"), ("name", "x")], 412),
+        (vec![("rev", "2"), ("name", "x")], 404),
+        (vec![("rev", "0"), ("name", "x")], 404),
         (vec![("rev", "1"), ("name", long.as_str())], 422),
     ] {
         assert_eq!(wiki.post("/history/Home", &fields).await.status, status, "{fields:?}");
     }
-    assert_eq!(wiki.post("/revert/Home", &[("rev", "7")]).await.status, 412);
+    assert_eq!(wiki.post("/revert/Home", &[("rev", "7")]).await.status, 404);
     assert_eq!(wiki.post("/revert/Nowhere", &[("rev", "7")]).await.status, 404);
     assert_eq!(wiki.post("/delete/Home", &[]).await.status, 303);
     for path in ["/history/Home", "/diff/Home?from=0&to=1"] {
         assert_eq!(wiki.get(path).await.status, 200, "{path} of a deleted page");
     }
     assert_eq!(wiki.post("/revert/Home", &[("rev", "1")]).await.status, 410);
-    assert_eq!(wiki.post("/restore/Home?rev=7", &[]).await.status, 412);
+    assert_eq!(wiki.post("/restore/Home?rev=7", &[]).await.status, 404);
     assert_eq!(wiki.post("/restore/Home?rev=x", &[]).await.status, 400);
     assert_eq!(wiki.post("/restore/Nowhere", &[]).await.status, 404);
     assert_eq!(wiki.get("/raw/Home").await.status, 410, "and nothing was restored");

@@ -15,7 +15,7 @@ use self::condition::Condition;
 use super::body::read_text;
 use super::history::spend_change;
 use super::read::{matching, parse_revision};
-use super::reply::{Api, Markdown};
+use super::reply::{Api, Markdown, etag_of};
 use super::target::{Target, find, find_any};
 use crate::error::{Error, Kind, accept, fail};
 use crate::identity::Guest;
@@ -93,8 +93,9 @@ async fn get_page(
         }
         Some(rev) => (live.text_at(page.id, rev).await?.ok_or(Kind::NoRevision)?, rev),
     };
+    let etag = etag_of(&page, revision);
     if wants.0 {
-        return Ok(Read::Text(Markdown { text: text.to_string(), revision }));
+        return Ok(Read::Text(Markdown { text: text.to_string(), etag }));
     }
     let mut body = summary(&page, revision);
     body["size"] = json!(text.len());
@@ -102,7 +103,7 @@ async fn get_page(
     if let Some(deleted_ms) = page.deleted_ms {
         body["deleted"] = json!(time::iso(deleted_ms));
     }
-    Ok(Read::Json(Api::ok(body).at(revision)))
+    Ok(Read::Json(Api::ok(body).tagged(etag)))
 }
 
 /// The text of a PUT, checked before anything is made.

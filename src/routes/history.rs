@@ -10,10 +10,10 @@ use super::target::{Target, find};
 use crate::address::subscriber;
 use crate::diff::rendered::Layout;
 use crate::error::{Error, Kind};
-use crate::identity::Guest;
+use crate::identity::{Guest, is_invisible};
 use crate::live::history::{HistoryQuery, MAX_NAME_CHARS};
 use crate::live::rate::Rate;
-use crate::live::{Author, Live, PageInfo};
+use crate::live::{Author, Live, LiveError, PageInfo};
 use crate::origin::{ClientAddr, WriteGuard};
 use crate::page::Revision;
 use crate::rights::{Action, may, require};
@@ -40,6 +40,14 @@ pub(super) fn spend_change(live: &Live, guest: &Guest, address: &ClientAddr) -> 
     live.rates()
         .take(Rate::Changes, &login, 1)
         .map_err(|wait| Error::new(Kind::TooMany).retry_after_secs(wait.as_secs() + 1))
+}
+
+/// A revision that is asked for by its number, and is none, is not there: as when it is read.
+pub(super) fn absent_revision(error: LiveError) -> Error {
+    match error {
+        LiveError::UnknownRevision => Kind::NoRevision.into(),
+        other => other.into(),
+    }
 }
 
 /// The page that is asked about, which may be deleted, or what to answer instead.
@@ -107,10 +115,15 @@ async fn name_revision(
         let sentence = format!("A revision's name has at most {MAX_NAME_CHARS} characters.");
         return Err(Error::new(Kind::BadInput).saying(sentence));
     }
+    if name.chars().any(is_invisible) {
+        let sentence = "A revision's name cannot have invisible characters.";
+        return Err(Error::new(Kind::BadInput).saying(sentence));
+    }
     let name = Some(name).filter(|name| !name.is_empty());
     // Each is told to everybody who watches the list of changes.
     spend_change(live, &guest, &address)?;
-    live.name_revision(page.id, at, name, &Author::from(&guest)).await?;
+    let named = live.name_revision(page.id, at, name, &Author::from(&guest)).await;
+    named.map_err(absent_revision)?;
     Ok(Redirect::see_other(format!("/history/{}", page.path.to_url())))
 }
 
@@ -168,13 +181,16 @@ async fn bring_back(
     _guard: WriteGuard,
     target: Target,
     guest: Guest,
+    address: ClientAddr,
     live: &State<Live>,
     body: FormBody,
 ) -> Result<Redirect, Error> {
     let page = find(live, &target.path)?;
     require(&guest, Action::Write, Some(&page))?;
     let at = parse_revision(body.need("rev")?)?;
-    live.revert_to(page.id, at, &Author::from(&guest)).await?;
+    // A few bytes of request may be a page of history, which is kept for good.
+    spend_change(live, &guest, &address)?;
+    live.revert_to(page.id, at, &Author::from(&guest)).await.map_err(absent_revision)?;
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }
 
@@ -191,12 +207,17 @@ async fn undo_part(
     require(&guest, Action::Write, Some(&page))?;
     let stretch = (parse_revision(body.need("from")?)?, parse_revision(body.need("to")?)?);
     let author = body.need("author")?;
+    if stretch.0 >= stretch.1 {
+        let sentence = "The revisions end before they begin.";
+        return Err(Error::new(Kind::BadInput).saying(sentence));
+    }
     if !is_handle(author) {
         return Err(Error::new(Kind::BadInput).saying("That stands for no author."));
     }
     // It may have to go through the page's whole life.
     spend_change(live, &guest, &address)?;
-    let undone = live.undo(page.id, author, stretch, &Author::from(&guest)).await?;
+    let undone = live.undo(page.id, author, stretch, &Author::from(&guest)).await;
+    let undone = undone.map_err(absent_revision)?;
     if undone.is_none() {
         let sentence = "They have written nothing in these revisions.";
         return Err(Error::new(Kind::BadInput).saying(sentence));

@@ -23,7 +23,7 @@ use rocket::response::{self, Responder, Response};
 #[must_use]
 pub fn stage() -> AdHoc {
     AdHoc::on_ignite("live protocol", |rocket| async {
-        rocket.mount(
+        rocket.manage(timeline::Answers::default()).mount(
             "/_live",
             rocket::routes![
                 events::read_events,

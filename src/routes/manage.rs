@@ -4,7 +4,7 @@ use rocket::fairing::AdHoc;
 use rocket::{State, get, post, routes};
 
 use super::body::FormBody;
-use super::history::spend_change;
+use super::history::{absent_revision, spend_change};
 use super::read::{absent, parse_revision};
 use super::reply::{Redirect, Reply};
 use super::target::{Target, find, find_any};
@@ -113,18 +113,20 @@ async fn restore_page(
     require(&guest, Action::Restore, Some(&page))?;
     let author = Author::from(&guest);
     let rev = rev.map(parse_revision).transpose()?;
+    if rev.is_some() || page.deleted_ms.is_some() {
+        spend_change(live, &guest, &address)?;
+    }
     if let Some(rev) = rev {
         // Before anything is done, as it will be once the page is back.
         let back = PageInfo { deleted_ms: None, deleted_by: None, ..page.clone() };
         require(&guest, Action::Write, Some(&back))?;
-        live.text_at(page.id, rev).await?.ok_or(Kind::UnknownRevision)?;
+        live.text_at(page.id, rev).await?.ok_or(Kind::NoRevision)?;
     }
     if page.deleted_ms.is_some() {
-        spend_change(live, &guest, &address)?;
         live.restore(page.id, &author).await?;
     }
     if let Some(rev) = rev {
-        live.revert_to(page.id, rev, &author).await?;
+        live.revert_to(page.id, rev, &author).await.map_err(absent_revision)?;
     }
     Ok(Redirect::see_other(wiki_url(&page.path)))
 }

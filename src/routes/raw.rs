@@ -4,7 +4,7 @@ use rocket::fairing::AdHoc;
 use rocket::{Responder, State, get, routes};
 
 use super::read::parse_revision;
-use super::reply::{Markdown, Redirect};
+use super::reply::{Markdown, Redirect, etag_of};
 use super::target::{Target, find, find_any};
 use crate::error::{Error, Kind};
 use crate::identity::Guest;
@@ -44,5 +44,5 @@ async fn show_source(
         }
         Some(rev) => (live.text_at(page.id, rev).await?.ok_or(Kind::NoRevision)?, rev),
     };
-    Ok(Source::Text(Markdown { text: text.to_string(), revision }))
+    Ok(Source::Text(Markdown { text: text.to_string(), etag: etag_of(&page, revision) }))
 }

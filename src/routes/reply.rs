@@ -7,6 +7,7 @@ use rocket::request::Request;
 use rocket::response::{self, Responder, Response};
 use serde_json::Value;
 
+use crate::live::PageInfo;
 use crate::page::Revision;
 use crate::views::Html;
 
@@ -53,6 +54,17 @@ pub fn etag(revision: Revision) -> String {
     format!("\"{revision}\"")
 }
 
+/// The entity tag of a page at a revision, as it is read. What was erased since has changed an old
+/// revision, of which somebody may still have a copy.
+#[must_use]
+pub fn etag_of(page: &PageInfo, revision: Revision) -> String {
+    let erased = page.erased.iter().map(|mark| mark.rev).filter(|rev| *rev > revision).max();
+    match erased {
+        Some(rev) => format!("\"{revision}-e{rev}\""),
+        None => etag(revision),
+    }
+}
+
 /// True when `If-None-Match` names this tag, so that the client has the answer already
 /// (RFC 9110, 13.1.2; weak comparison).
 #[must_use]
@@ -83,6 +95,13 @@ impl Api {
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Adds an `ETag`, such as [`etag_of`] one.
+    #[must_use]
+    pub fn tagged(mut self, etag: String) -> Self {
+        self.etag = Some(etag);
         self
     }
 
@@ -143,13 +162,13 @@ pub(super) fn not_modified(etag: String) -> response::Result<'static> {
 pub struct Markdown {
     /// The text.
     pub text: String,
-    /// Its revision.
-    pub revision: Revision,
+    /// See [`etag_of`].
+    pub etag: String,
 }
 
 impl<'r> Responder<'r, 'static> for Markdown {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let etag = etag(self.revision);
+        let etag = self.etag;
         if is_known(request, &etag) {
             return not_modified(etag);
         }
