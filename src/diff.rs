@@ -28,6 +28,14 @@ const CONTEXT: usize = 3;
 const LINES_LIMIT: Duration = Duration::from_millis(500);
 const WORDS_LIMIT: Duration = Duration::from_millis(300);
 
+/// Where too many lines were exchanged for all to be compared with all, so many of the old ones are
+/// looked at together, with as many new ones as [`MAX_PAIRS`] allows: as many of both, or, when
+/// none of them became another, few of one side with many of the other, as after a long insertion.
+const WINDOWS: [usize; 3] = [100, 25, 400];
+
+/// And so many of both are taken by their place when that finds none either.
+const STRIDE: usize = 50;
+
 /// Most rows of a result.
 pub const MAX_ROWS: usize = 3_000;
 
@@ -92,7 +100,7 @@ pub struct Diff {
     pub added: usize,
     /// Lines that are only before.
     pub removed: usize,
-    /// The texts were too different to be compared finely in the time there is.
+    /// The texts were too different, or too long, to be compared finely in the time there is.
     pub is_coarse: bool,
     /// There are more than [`MAX_ROWS`] rows.
     pub is_cut: bool,
@@ -173,23 +181,48 @@ impl Maker<'_> {
         }
         self.diff.removed += old.len();
         self.diff.added += new.len();
-        // Lines that became others are found first; what is between them stands side by side.
-        let (mut i, mut j) = (old.start, new.start);
-        for (old_at, new_at) in self.pairs(old.clone(), new.clone()) {
-            self.beside(i..old_at, j..new_at);
-            self.pair(old_at, new_at);
-            (i, j) = (old_at + 1, new_at + 1);
-        }
-        self.beside(i..old.end, j..new.end);
+        self.exchange(old, new);
     }
 
-    /// Of lines that stand in each other's place those that became each other.
-    fn pairs(&self, old: Range<usize>, new: Range<usize>) -> Vec<(usize, usize)> {
-        // One for one needs no search, and for very many there is no time.
-        let pairs = old.len().saturating_mul(new.len());
-        if old.len() == new.len() && old.len() == 1 || pairs > MAX_PAIRS {
-            return Vec::new();
+    /// Lines that stand in each other's place. Of very many some at a time are looked at: half of
+    /// the pairs among them are taken, since those near the end may have better ones further on.
+    fn exchange(&mut self, mut old: Range<usize>, mut new: Range<usize>) {
+        while old.len().saturating_mul(new.len()) > MAX_PAIRS && !self.is_full() && !self.is_late()
+        {
+            let windows = WINDOWS.iter().map(|&most| {
+                let before = most.min(old.len());
+                let after = (MAX_PAIRS / before).min(new.len());
+                let before = (MAX_PAIRS / after).min(old.len());
+                (old.start..old.start + before, new.start..new.start + after)
+            });
+            let mut found = windows.map(|(old, new)| self.pairs(old, new));
+            let mut pairs = found.find(|pairs| !pairs.is_empty()).unwrap_or_default();
+            pairs.truncate(pairs.len().div_ceil(2));
+            let ends = pairs.last().map(|(i, j)| (i + 1, j + 1));
+            let (old_end, new_end) = ends.unwrap_or_else(|| {
+                // What became of them may stand further away.
+                self.diff.is_coarse = true;
+                ((old.start + STRIDE).min(old.end), (new.start + STRIDE).min(new.end))
+            });
+            self.show(old.start..old_end, new.start..new_end, &pairs);
+            (old.start, new.start) = (old_end, new_end);
         }
+        if self.is_full() {
+            return;
+        }
+        // One for one needs no search.
+        let needs_search = !old.is_empty() && !new.is_empty() && (old.len(), new.len()) != (1, 1);
+        self.diff.is_coarse |= needs_search && self.is_late();
+        let pairs = match needs_search && !self.is_late() {
+            true => self.pairs(old.clone(), new.clone()),
+            false => Vec::new(),
+        };
+        self.show(old, new, &pairs);
+    }
+
+    /// Of lines that stand in each other's place those that became each other; at most
+    /// [`MAX_PAIRS`] are looked at.
+    fn pairs(&self, old: Range<usize>, new: Range<usize>) -> Vec<(usize, usize)> {
         let (before, after) = (&self.old[old.clone()], &self.new[new.clone()]);
         let likeness = within::likenesses(before, after, self.words_until);
         let places = align(&likeness, before.len(), after.len()).into_iter();
@@ -200,9 +233,33 @@ impl Maker<'_> {
         both.collect()
     }
 
+    /// Lines that became others; what is between them stands side by side.
+    fn show(&mut self, old: Range<usize>, new: Range<usize>, pairs: &[(usize, usize)]) {
+        let (mut i, mut j) = (old.start, new.start);
+        for &(old_at, new_at) in pairs {
+            self.beside(i..old_at, j..new_at);
+            if self.is_full() {
+                return;
+            }
+            self.pair(old_at, new_at);
+            (i, j) = (old_at + 1, new_at + 1);
+        }
+        self.beside(i..old.end, j..new.end);
+    }
+
+    /// Nothing more is shown.
+    fn is_full(&self) -> bool {
+        self.diff.rows.len() > MAX_ROWS
+    }
+
+    /// There is no time left for words.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.words_until
+    }
+
     /// Lines that stand in each other's place, each with the one at the same height.
     fn beside(&mut self, mut old: Range<usize>, mut new: Range<usize>) {
-        while self.diff.rows.len() <= MAX_ROWS {
+        while !self.is_full() {
             match (old.next(), new.next()) {
                 (None, None) => return,
                 (Some(old), Some(new)) => self.pair(old, new),
@@ -216,7 +273,7 @@ impl Maker<'_> {
     }
 
     fn same(&mut self, old: usize, new: usize) {
-        if self.diff.rows.len() <= MAX_ROWS {
+        if !self.is_full() {
             let text = self.old[old].to_owned();
             self.diff.rows.push(Row::Same { old: old + 1, new: new + 1, text });
         }
@@ -232,6 +289,8 @@ impl Maker<'_> {
             ),
             None => (whole(before, old), whole(after, new)),
         };
+        // Also when the time ran out meanwhile: words are compared only roughly then.
+        self.diff.is_coarse |= self.is_late() || within::is_too_long(before, after);
         self.diff.rows.push(Row::Changed { old: Some(old), new: Some(new) });
     }
 }
@@ -404,6 +463,54 @@ mod tests {
         println!("{:?}, coarse: {}", begun.elapsed(), diff.is_coarse);
         assert!(diff.is_cut && diff.rows.len() == MAX_ROWS);
         assert!(begun.elapsed() < Duration::from_secs(20), "without a limit it takes minutes");
+    }
+
+    /// How many rows have both sides, and how many of them tell which words are other ones.
+    fn paired(diff: &Diff) -> (usize, usize) {
+        let both = diff.rows.iter().filter_map(|row| match row {
+            Row::Changed { old: Some(old), new: Some(new) } => Some((old, new)),
+            _ => None,
+        });
+        let is_told = |line: &Line| line.parts.iter().any(|part| part.changed);
+        (both.clone().count(), both.filter(|(old, new)| is_told(old) && is_told(new)).count())
+    }
+
+    #[test]
+    fn many_lines_in_a_row_are_compared_with_what_became_of_them() {
+        let long = Duration::from_secs(60);
+        let text = |word: &str| -> String {
+            (0..300).map(|n| format!("topic{n} says{n} what{n} {word}{n} is now\n")).collect()
+        };
+        let (old, changed) = (text("old"), text("new"));
+        let other =
+            |count: usize| -> String { (0..count).map(|n| format!("other{n}\n")).collect() };
+        // As many as a window holds, and more.
+        for above in [0, 1, 60, 250] {
+            let new = format!("{}{changed}", other(above));
+            let diff = compare_within(long, long, &old, &new);
+            assert_eq!(paired(&diff), (300, 300), "{above} lines above");
+            assert!(!diff.is_coarse, "{above} lines above");
+            let diff = compare_within(long, long, &new, &old);
+            assert_eq!(paired(&diff), (300, 300), "{above} lines above are gone");
+        }
+        // What came is too long to look behind it: it says so, and all lines are there.
+        let diff = compare_within(long, long, &old, &format!("{}{changed}", other(900)));
+        assert!(diff.is_coarse);
+        let now = diff.rows.iter().filter(|row| matches!(row, Row::Changed { new: Some(_), .. }));
+        assert_eq!((now.count(), diff.added, diff.removed), (1_200, 1_200, 300));
+    }
+
+    #[test]
+    fn words_that_there_was_no_time_for_are_said_not_to_be_compared() {
+        let long = Duration::from_secs(60);
+        let is_coarse =
+            |words, old: &str, new: &str| compare_within(long, words, old, new).is_coarse;
+        assert!(is_coarse(Duration::ZERO, "a b c\n", "a b C\n"));
+        assert!(is_coarse(Duration::ZERO, "a b c\nd e f\n", "a b C\n"));
+        assert!(!is_coarse(Duration::ZERO, "a b c\n", "a b c\nd\n"), "there are none to compare");
+        assert!(!is_coarse(long, "a b c\nd e f\n", "a b C\n"));
+        let line = "word ".repeat(8 << 10);
+        assert!(is_coarse(long, &format!("{line}a\n"), &format!("{line}b\n")), "a very long line");
     }
 
     #[test]

@@ -69,9 +69,14 @@ pub(super) fn likenesses(old: &[&str], new: &[&str], until: Instant) -> Vec<u32>
     all
 }
 
+/// Words are not looked at in lines so long.
+pub(super) fn is_too_long(old: &str, new: &str) -> bool {
+    old.len() + new.len() > MAX_WORDS_BYTES
+}
+
 /// Both lines in parts; `None` when they have little in common or there is no time.
 pub(super) fn parts(old: &str, new: &str, until: Instant) -> Option<(Vec<Part>, Vec<Part>)> {
-    if old.len() + new.len() > MAX_WORDS_BYTES || Instant::now() >= until {
+    if is_too_long(old, new) || Instant::now() >= until {
         return None;
     }
     let (before, after) = (tokens(old), tokens(new));
