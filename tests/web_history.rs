@@ -456,6 +456,11 @@ async fn a_difference_is_shown_as_people_read_the_page_and_the_ways_keep_what_is
     for bad in ["onclick", "alert(1)", "id=\"user-", "data-hash"] {
         assert!(!text.contains(bad), "{bad}: {text}");
     }
+    // What is the same stands on both sides, and is read out once.
+    let hidden = "<div class=\"diff-block same\" aria-hidden=\"true\" inert>";
+    let (silent, read) =
+        (text.matches(hidden).count(), text.matches("<div class=\"diff-block same\">").count());
+    assert!(silent > 0 && silent == read, "{silent} and {read}: {text}");
     for form in &forms[1..] {
         let reversed = wiki.get(&format!("/diff/Home?from={rev}&to=1&view={form}")).await;
         let right = format!("/diff/Home?from=1&to={rev}&view={form}");
