@@ -43,9 +43,10 @@ function showAuthors({ source, url, nonce, wanted, onNews }) {
   function show() {
     text.show(moment, { only: legend.only });
     legend.show(moment);
-    const old = byId("life-old");
-    old.hidden = moment.rev === timeline.head;
-    old.textContent = `This is revision ${moment.rev.toLocaleString()} of ${timeline.head.toLocaleString()}.`;
+    const isOld = moment.rev !== timeline.head;
+    byId("life-old").hidden = !isOld;
+    byId("life-playback", HTMLAnchorElement).href = `/playback/${url}${isOld ? `?at=${moment.rev}` : ""}`;
+    byId("life-old-rev").textContent = `This is revision ${moment.rev.toLocaleString()} of ${timeline.head.toLocaleString()}.`;
   }
 
   show();

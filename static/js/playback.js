@@ -22,7 +22,7 @@ const LEGEND_MS = 400;
 /** Whoever asked for less motion gets no more pictures a second than two, in ms. */
 const CALM_MS = 500;
 
-/** Calls at most once in `ms`, and always for the last time that it was asked to. @param {() => void} run @param {number} ms */
+/** Calls at most once in `ms`, and always for the last time that it was asked to; `flush` does not wait for it. @param {() => void} run @param {number} ms */
 function seldom(run, ms) {
   /** @type {ReturnType<typeof setTimeout> | null} */
   let timer = null;
@@ -32,11 +32,17 @@ function seldom(run, ms) {
     last = performance.now();
     run();
   };
-  return () => {
+  const ask = () => {
     const wait = last + ms - performance.now();
     if (wait <= 0 && timer === null) go();
     else timer ??= setTimeout(go, Math.max(0, wait));
   };
+  const flush = () => {
+    if (timer === null) return;
+    clearTimeout(timer);
+    go();
+  };
+  return Object.assign(ask, { flush });
 }
 
 /** @param {import("./history/life.js").Life} life */
@@ -78,6 +84,7 @@ function play(life) {
     following = yes;
     followButton.setAttribute("aria-pressed", String(yes));
     remember();
+    linkLater();
   }
 
   /** @param {number | null} reveal */
@@ -106,15 +113,20 @@ function play(life) {
     }, SETTLED_MS);
   }
 
+  /** What the shown edit did. */
+  function did() {
+    return change ? changeWords(change, moment.text) : "";
+  }
+
   function sentence() {
     const { rev } = player;
     if (rev === 0) return "Before the first edit.";
-    return `${timeline.author(rev).name} ${change ? changeWords(change, moment.text) : ""}, ${exactTime(timeline.at[rev])}, edit ${rev} of ${timeline.head}.`;
+    return `${timeline.author(rev).name} ${did()}, ${exactTime(timeline.at[rev])}, edit ${rev} of ${timeline.head}.`;
   }
 
   /** What only those need who look at it while it stands still: a slider that speaks without end is no help. */
   function describe() {
-    slider.setAttribute("aria-valuetext", placeWords(timeline, player.rev));
+    slider.setAttribute("aria-valuetext", placeWords(timeline, player.rev, did()));
   }
 
   const now = byId("life-now");
@@ -130,7 +142,7 @@ function play(life) {
     const name = timeline.named.find((one) => one.rev === rev);
     now.replaceChildren(
       avatar(who),
-      el("span", { class: "life-what" }, el("b", {}, who.name), ` ${change ? changeWords(change, moment.text) : ""}`),
+      el("span", { class: "life-what" }, el("b", {}, who.name), ` ${did()}`),
       el("span", { class: "life-when" },
         el("time", { datetime: iso, title: relativeTime(at, Date.now()) }, exactTime(at)),
         ` · edit ${rev.toLocaleString()} of ${timeline.head.toLocaleString()}`,
@@ -146,8 +158,21 @@ function play(life) {
     diff.hidden = rev >= timeline.head;
     read.href = `/wiki/${url}?rev=${rev}`;
     diff.href = `/diff/${url}?from=${rev}&to=${timeline.head}`;
+    byId("life-blame", HTMLAnchorElement).href = `/blame/${url}${following ? "" : `?at=${rev}`}`;
   }
   const linkLater = seldom(links, LEGEND_MS);
+
+  /** Whoever leaves goes from where they are, and comes back there. */
+  function catchUp() {
+    linkLater.flush();
+    remember.flush();
+  }
+  for (const type of ["pointerdown", "focusin", "click"]) {
+    document.addEventListener(type, ({ target }) => {
+      if (target instanceof Element && target.closest("a")) catchUp();
+    }, true);
+  }
+  addEventListener("pagehide", catchUp);
 
   /** @param {number} rev @param {{ reveal?: boolean }} [how] */
   function show(rev, { reveal = true } = {}) {

@@ -106,7 +106,7 @@ describe('the playback', () => {
     await page.locator('#life-named').selectOption({ index: 1 })
     await shows(page, 40)
     assert.match(await page.locator('#life-now').innerText(), /First draft/)
-    assert.match((await page.locator('#life-at').getAttribute('aria-valuetext')) ?? '', /^First draft, .*edit 40 of 120$/)
+    assert.match((await page.locator('#life-at').getAttribute('aria-valuetext')) ?? '', /^First draft, .* (wrote|removed) .*edit 40 of 120$/)
     assert.equal(await page.locator('.life-tick').getAttribute('title'), 'First draft')
     await until(async () => new URL(page.url()).searchParams.get('at') === '40', { what: 'the place is in the address' })
     await page.reload()
@@ -146,6 +146,40 @@ describe('the playback', () => {
     await page.keyboard.press(' ')
     await shows(page, 31)
     assert.equal(await page.locator('#life-play').getAttribute('aria-label'), 'Play')
+  })
+
+  it('is left from where one is, at once, and come back to', limit(60), async () => {
+    const model = fromTexts('A comet.'.split('').map((_, i, all) => ({ author: 0, at: 1_700_000_000_000 + i * 200, text: all.slice(0, i + 1).join('') })))
+    const { page } = await life('Left', model)
+    for (const link of ['life-read', 'life-diff', 'life-blame']) {
+      await page.goto('/playback/Left?at=1')
+      await shows(page, 1)
+      // In one task: nothing that waits comes between.
+      await page.evaluate((link) => {
+        const press = (/** @type {string} */ id) => document.getElementById(id)?.click()
+        for (let n = 0; n < 5; n += 1) press('life-on')
+        press(link)
+      }, link)
+      await page.waitForURL((to) => to.pathname !== '/playback/Left')
+      const { pathname, search } = new URL(page.url())
+      assert.equal(pathname + search, { 'life-read': '/wiki/Left?rev=6', 'life-diff': '/diff/Left?from=6&to=8', 'life-blame': '/blame/Left?at=6' }[link])
+      await page.goBack()
+      await until(async () => new URL(page.url()).search === '?at=6', { what: () => `Back leads to the same edit: ${page.url()}` })
+      await shows(page, 6)
+    }
+    // By an address, with no link that is pressed.
+    await page.goto('/playback/Left?at=1')
+    await shows(page, 1)
+    await page.evaluate(() => {
+      for (let n = 0; n < 5; n += 1) document.getElementById('life-on')?.click()
+      location.href = '/wiki/Left'
+    })
+    await page.waitForURL('**/wiki/Left')
+    await page.goBack()
+    await until(async () => new URL(page.url()).search === '?at=6', { what: () => `Back leads to the same edit: ${page.url()}` })
+    await shows(page, 6)
+    await page.locator('#life-at').press('End')
+    await until(async () => (await page.locator('#life-blame').getAttribute('href')) === '/blame/Left', { what: 'now needs no number' })
   })
 
   it('skips pauses unless one wants them', limit(), async () => {
@@ -239,7 +273,10 @@ describe('the playback', () => {
       await page.locator('#life-text .who').first().waitFor()
       assert.deepEqual(await colours(page, '#life-text'), modelColours(model, rev), `seed ${seed}`)
       assert.equal(await page.locator('#life-old').isVisible(), rev !== 90)
+      assert.equal(await page.locator('#life-playback').getAttribute('href'), rev === 90 ? '/playback/Blamed' : `/playback/Blamed?at=${rev}`)
     }
+    assert.match(await page.locator('#life-old').innerText(), /^This is revision 45 of 90\. See the newest$/)
+    assert.equal(await page.locator('#life-old a').getAttribute('href'), '/blame/Blamed')
     const shares = await page.locator('.legend-share').allInnerTexts()
     assert.ok(shares.length > 0 && shares.every((share) => /%$/.test(share)), `${shares}`)
     const text = page.locator('#life-text .cm-content')

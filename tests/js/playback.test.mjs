@@ -129,10 +129,10 @@ test("words say what an edit did and no more than that", () => {
   ]);
 });
 
-test("a place on the slider is said with its name, author and number", () => {
+test("a place on the slider is said with its name, author, what was done and number", () => {
   const timeline = new Timeline(letters([1000, 2000, 3000]).json());
-  assert.match(placeWords(timeline, 2), /^First draft, Ben, .*, edit 2 of 3$/);
-  assert.equal(placeWords(timeline, 0), "Before the first edit, edit 0 of 3");
+  assert.match(placeWords(timeline, 2, "wrote “x”"), /^First draft, Ben wrote “x”, .*, edit 2 of 3$/);
+  assert.equal(placeWords(timeline, 0, ""), "Before the first edit, edit 0 of 3");
 });
 
 test("a share is never rounded to nothing or to all", () => {

@@ -32,12 +32,12 @@ export function changeWords(change, text) {
   return `wrote ${thing(written, addedLength)} and removed ${thing(gone, removedLength)}`;
 }
 
-/** @param {Timeline} timeline @param {number} rev @returns {string} for a slider: short, and complete */
-export function placeWords(timeline, rev) {
+/** @param {Timeline} timeline @param {number} rev @param {string} did what the edit did @returns {string} for a slider: short, and complete */
+export function placeWords(timeline, rev, did) {
   const of = `edit ${rev.toLocaleString()} of ${timeline.head.toLocaleString()}`;
   if (rev === 0) return `Before the first edit, ${of}`;
   const named = timeline.named.find((one) => one.rev === rev);
-  return `${named ? `${named.name}, ` : ""}${timeline.author(rev).name}, ${exactTime(timeline.at[rev])}, ${of}`;
+  return `${named ? `${named.name}, ` : ""}${timeline.author(rev).name} ${did}, ${exactTime(timeline.at[rev])}, ${of}`;
 }
 
 /** @param {number} part @param {number} whole @returns {string} "12 %"; never 0 % of something nor 100 % of less than all */
