@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use self::costs::{CostsView, size};
 pub use self::diff::{DiffForm, DiffView, Range, Shown};
-pub use self::history::{HistoryView, PersonView, RecentView};
+pub use self::history::{HistoryView, PersonView, RecentFilter, RecentView};
 pub use self::pages::{DeletedRow, PageRow, PagesView};
 pub use self::playback::{BlameView, PlaybackView};
 pub use self::visits::{NewsView, WatchView, WatchingView};

@@ -258,3 +258,125 @@ async fn to_watch_needs_a_cookie_a_page_and_a_way_and_cannot_be_done_without_end
     }
     assert!(refused > 0, "more than a hundred at once");
 }
+
+/// The pages of a list, by the ways to their histories.
+fn listed(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ways = answer.text().split("aria-label=\"History of ").skip(1);
+    ways.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Addresses of a page, unescaped, that have a text in them.
+fn ways(answer: &Answer, with: &str) -> Vec<String> {
+    let links = answer.text().split("href=\"").skip(1);
+    let links = links.map(|rest| rest.split('"').next().unwrap_or_default());
+    let links = links.map(|link| link.replace("&amp;", "&").replace("&#x2f;", "/"));
+    links.filter(|link| link.contains(with)).collect()
+}
+
+#[rocket::async_test]
+async fn recent_changes_are_filtered_by_person_by_name_by_place_and_by_what_somebody_has_not_seen()
+{
+    let wiki = Wiki::new().await;
+    let (ann, bob) = (Person::new(&wiki, "Ann").await, Person::new(&wiki, "Bob").await);
+    for path in ["Other", "Team", "team/Plan", "Teamwork"] {
+        wiki.page(path, "one\n").await;
+        assert_eq!(
+            wiki.post(&format!("/history/{path}"), &[("rev", "1"), ("name", "")]).await.status,
+            303
+        );
+        // Whoever has never been here has missed nothing.
+        bob.get("/wiki/Other").await;
+    }
+    ann.write("team/Plan", 1, "by ann\n").await;
+    ann.write("Other", 1, "by ann\n").await;
+    let named = [("rev", "2"), ("name", "Ready")];
+    assert_eq!(ann.post("/history/team/Plan", &named).await.status, 303);
+
+    let get = async |query: &str| bob.get(&format!("/recent?{query}")).await;
+    assert_eq!(listed(&get("").await).len(), 6);
+    assert_eq!(listed(&get("author=&named=&below=&unseen=").await).len(), 6, "empty fields");
+    assert_eq!(listed(&get("named=1").await), ["Plan"]);
+    for below in ["Team", "team", "Team/", "%20TEAM%20"] {
+        let list = get(&format!("below={below}")).await;
+        assert_eq!(listed(&list), ["Plan", "Plan", "Team"], "{below}");
+    }
+    assert_eq!(listed(&get("unseen=1").await), ["Other", "Plan", "Teamwork", "Plan", "Team"]);
+    assert_eq!(listed(&get("unseen=1&below=Other").await), ["Other"]);
+
+    // A name in the list leads to what this person wrote, and keeps the rest of the filter.
+    let list = get("below=team&unseen=1").await;
+    let own = ways(&get("named=1").await, "author=");
+    let [own] = &own[..] else { panic!("{own:?}") };
+    let handle = part(own, "author=", "&").expect("a handle");
+    let wanted = format!("/recent?author={handle}&below=team&unseen=1");
+    assert!(ways(&list, "author=").contains(&wanted), "{wanted}: {}", list.text());
+    let by_ann = get(&format!("author={handle}")).await;
+    assert_eq!(listed(&by_ann), ["Other", "Plan"]);
+    assert!(by_ann.text().contains("<span>By Ann</span>"), "{}", by_ann.text());
+    assert_eq!(listed(&get(&format!("author={handle}&below=Team&named=1")).await), ["Plan"]);
+
+    // What became of a page is there as well, where it can be.
+    assert_eq!(ann.post("/delete/Other", &[]).await.status, 303);
+    for (query, count) in
+        [(format!("author={handle}"), 1), ("named=1".into(), 0), ("unseen=1".into(), 0)]
+    {
+        let list = get(&query).await;
+        assert_eq!(list.text().matches("Deleted by").count(), count, "{query}");
+    }
+
+    for query in ["author=0123456789ab", "below=Nowhere", "named=1&below=Other"] {
+        let none = get(query).await;
+        assert!(listed(&none).is_empty(), "{query}");
+        assert!(none.text().contains("No change is like this."), "{query}: {}", none.text());
+        assert_eq!(ways(&none, "/recent").iter().filter(|way| *way == "/recent").count(), 3);
+    }
+    let stranger = wiki.get("/recent?unseen=1").await;
+    assert!(stranger.text().contains("What you have seen is not known yet."));
+    assert!(!wiki.get("/recent").await.text().contains("name=\"unseen\""));
+    // All that is new would be marked, also what is not shown.
+    assert!(!get("below=team").await.text().contains("action=\"/seen\""));
+    assert!(get("unseen=1").await.text().contains("action=\"/seen\""));
+}
+
+#[rocket::async_test]
+async fn the_filter_of_recent_changes_is_kept_from_one_part_of_the_list_to_the_next() {
+    let wiki = Wiki::new().await;
+    wiki.page("Other", "text\n").await;
+    // To delete a page closes its revision, and is a change as well.
+    for n in 0..26 {
+        wiki.page(&format!("Much/{n}"), "text\n").await;
+        assert_eq!(wiki.post(&format!("/delete/Much/{n}"), &[]).await.status, 303);
+    }
+    assert_eq!(wiki.post("/history/Other", &[("rev", "1"), ("name", "x")]).await.status, 303);
+    let first = wiki.get("/recent?below=Much").await;
+    assert_eq!(listed(&first).len(), 50);
+    let older = ways(&first, "before=");
+    let [older] = &older[..] else { panic!("{older:?}") };
+    assert!(older.starts_with("/recent?below=Much&before="), "{older}");
+    let second = wiki.get(older).await;
+    assert_eq!(listed(&second), ["0"; 2]);
+    assert!(ways(&second, "/recent?").contains(&"/recent?below=Much".to_owned()));
+}
+
+#[rocket::async_test]
+async fn a_filter_of_recent_changes_that_makes_no_sense_is_refused() {
+    let wiki = Wiki::new().await;
+    let long = format!("below={}", "x".repeat(3_000));
+    for query in [
+        "author=x",
+        "author=0123456789ag",
+        "author=0123456789abc",
+        "named=2",
+        "named=yes",
+        "unseen=on",
+        "below=/",
+        "below=a//b",
+        "below=../etc",
+        "below=a%3Cb",
+        "before=x&named=1",
+        &long,
+    ] {
+        assert_eq!(wiki.get(&format!("/recent?{query}")).await.status, 400, "{query}");
+    }
+}

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::closing::{Closing, LEFTOVERS};
 pub(super) use self::recent::event_change;
-pub use self::recent::{PageEvent, Recent, RecentEvent, RecentMark, RecentRow};
+pub use self::recent::{PageEvent, Recent, RecentEvent, RecentMark, RecentQuery, RecentRow};
 use self::stretch::Stretch;
 use super::room::Room;
 use super::{Author, Live, LiveError, Meeting, blocking};

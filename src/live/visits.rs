@@ -64,9 +64,7 @@ impl Watch {
     /// Whether a page is watched by this.
     #[must_use]
     pub fn covers(&self, path: &PagePath) -> bool {
-        let (own, key) = (self.path.key(), path.key());
-        let below = key.strip_prefix(&own).is_some_and(|rest| rest.starts_with('/'));
-        key == own || (self.tree && below)
+        if self.tree { self.path.covers(path) } else { self.path.key() == path.key() }
     }
 }
 

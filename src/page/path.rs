@@ -86,6 +86,14 @@ impl PagePath {
         self.0.to_lowercase().nfc().collect()
     }
 
+    /// Whether a page is this one or stands below it, whatever their case.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let other = other.key();
+        let rest = other.strip_prefix(&self.key());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The path percent-encoded for a URL (RFC 3986 `pchar` and `/` stay).
     #[must_use]
     pub fn to_url(&self) -> String {

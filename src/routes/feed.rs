@@ -17,7 +17,7 @@ use super::target::find;
 use crate::config::Config;
 use crate::error::Error;
 use crate::identity::Guest;
-use crate::live::history::{HistoryQuery, RecentRow};
+use crate::live::history::{HistoryQuery, RecentQuery, RecentRow};
 use crate::live::{Live, PageInfo};
 use crate::page::PagePath;
 use crate::rights::{Action, may, require};
@@ -158,7 +158,8 @@ async fn gather(
     let Some(page) = page else {
         require(&guest, Action::List, None)?;
         let allowed = move |page: &_| may(&guest, Action::Read, Some(page));
-        let rows = live.recent(None, ENTRIES, false, allowed).await?.closed;
+        let query = RecentQuery { limit: ENTRIES, ..RecentQuery::default() };
+        let rows = live.recent(query, allowed).await?.closed;
         let home = format!("{origin}/recent");
         return Ok(Source { title: format!("Recent changes · {site}"), home, origin, rows });
     };

@@ -29,7 +29,7 @@ pub(super) fn stage() -> AdHoc {
 }
 
 /// Whether this can stand for an author, see [`crate::live::history::RevisionAuthor::handle`].
-fn is_handle(text: &str) -> bool {
+pub(super) fn is_handle(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::{PageView, wiki_url};
 use crate::live::history::{
-    History, HistoryQuery, PageEvent, Recent, RecentEvent, RecentRow, RevisionAuthor, RevisionInfo,
+    History, HistoryQuery, PageEvent, Recent, RecentEvent, RecentQuery, RecentRow, RevisionAuthor,
+    RevisionInfo,
 };
 use crate::live::{Author, PageInfo};
 use crate::page::Revision;
@@ -200,12 +201,90 @@ pub struct RecentView {
     pub open: Vec<ChangeView>,
     /// Closed revisions, the newest day first.
     pub days: Vec<RecentDay>,
+    /// What is shown of it.
+    pub filter: RecentFilter,
     /// Where older ones are.
     pub older_url: Option<String>,
-    /// True when older ones than the newest are shown.
-    pub is_older: bool,
+    /// The day down to which was looked, where the list goes on.
+    pub looked_until: Option<String>,
     /// When the list was made, where some of it is new to whoever asks; milliseconds since 1970.
     pub until_ms: Option<u64>,
+}
+
+/// What is shown of the list of changes.
+#[derive(Debug, Serialize)]
+pub struct RecentFilter {
+    /// Whose changes, if not all.
+    pub author: Option<AuthorView>,
+    /// True when only revisions with a name are shown.
+    pub named: bool,
+    /// The page which, with those below it, alone is shown.
+    pub below: Option<String>,
+    /// True when only what whoever asks has not seen is shown.
+    pub unseen: bool,
+    /// True when it is known what whoever asks has seen.
+    pub is_known: bool,
+    /// True when older ones than the newest are shown.
+    pub is_older: bool,
+    /// True when any of it is set.
+    pub is_on: bool,
+    /// Such as `author=0123456789ab&named=1`, for addresses; empty when nothing is set.
+    pub query: String,
+    /// The same without the author, and with `&` before all.
+    pub rest: String,
+}
+
+impl RecentFilter {
+    /// The filter of a query; the author is not yet known by name.
+    #[must_use]
+    pub fn new(query: &RecentQuery, is_known: bool) -> Self {
+        let mut rest = String::new();
+        if query.named {
+            rest.push_str("&named=1");
+        }
+        if let Some(below) = &query.below {
+            rest.push_str("&below=");
+            rest.push_str(&below.to_url());
+        }
+        if query.unseen_by.is_some() {
+            rest.push_str("&unseen=1");
+        }
+        let author = query.author.as_ref().map(|handle| AuthorView {
+            name: "somebody".to_owned(),
+            colour: 0,
+            handle: handle.clone(),
+        });
+        let full = match &author {
+            Some(author) => format!("author={}{rest}", author.handle),
+            None => rest.trim_start_matches('&').to_owned(),
+        };
+        Self {
+            author,
+            named: query.named,
+            below: query.below.as_ref().map(ToString::to_string),
+            unseen: query.unseen_by.is_some(),
+            is_known,
+            is_older: query.before.is_some(),
+            is_on: !full.is_empty(),
+            query: full,
+            rest,
+        }
+    }
+
+    fn hides_news(&self) -> bool {
+        self.author.is_some() || self.named || self.below.is_some()
+    }
+
+    /// Calls the author what they are called in the list, if they are in it.
+    pub fn find_author(&mut self, recent: &Recent) {
+        let Some(wanted) = &mut self.author else { return };
+        let rows = recent.open.iter().chain(&recent.closed);
+        let authors = rows.flat_map(|row| &row.revision.authors);
+        let mut all = authors.chain(recent.events.iter().map(|event| &event.by));
+        if let Some(found) = all.find(|author| author.handle() == wanted.handle) {
+            *wanted = AuthorView::new(found);
+        }
+    }
 }
 
 /// The changes of one day (UTC).
@@ -254,7 +333,7 @@ impl RecentView {
     #[must_use]
     pub fn new(
         recent: &Recent,
-        is_older: bool,
+        filter: RecentFilter,
         is_new: impl Fn(&RecentRow) -> bool,
         until_ms: u64,
     ) -> Self {
@@ -282,9 +361,14 @@ impl RecentView {
         Self {
             open: open.map(|row| ChangeView::new(row, now, is_new(row))).collect(),
             days,
-            until_ms: has_news.then_some(until_ms),
-            older_url: recent.next.map(|mark| format!("/recent?before={mark}")),
-            is_older,
+            // It marks all as seen, so it is not offered where only some is shown.
+            until_ms: (has_news && !filter.hides_news()).then_some(until_ms),
+            older_url: recent.next.map(|mark| match filter.is_on {
+                true => format!("/recent?{}&before={mark}", filter.query),
+                false => format!("/recent?before={mark}"),
+            }),
+            looked_until: recent.next.map(|mark| time::day(mark.at_ms())),
+            filter,
         }
     }
 }

@@ -11,16 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{RevisionAuthor, RevisionInfo, read, revision_key};
 use crate::live::labs::Labs;
+use crate::live::visits::Visitor;
 use crate::live::{Author, Live, LiveError, PageInfo, blocking};
-use crate::page::{PageId, Revision};
+use crate::page::{PageId, PagePath, Revision};
 use crate::store::{Change, Expect, StoreError, Table};
 
 /// Page ids begin at 1.
 const NO_PAGE: u64 = 0;
 
-/// Entries read at a time, and at most for one list: all of them may be of pages that are not shown.
+/// Entries read at a time, and at most for one list: all of them may be of pages that are not shown,
+/// and a filter may match none of them.
 const STEP: usize = 128;
-const MAX_SCANNED: usize = 2_048;
+pub(super) const MAX_SCANNED: usize = 2_048;
 
 /// Most pages that are shown as being written.
 const MAX_OPEN: usize = 50;
@@ -37,6 +39,12 @@ pub struct RecentMark {
 }
 
 impl RecentMark {
+    /// When what stands there happened, milliseconds since 1970.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
+
     fn of(page: PageId, revision: &RevisionInfo) -> Self {
         Self { at_ms: revision.at_ms, page, last: revision.last, event: 0 }
     }
@@ -159,6 +167,43 @@ pub struct RecentRow {
     pub revision: RevisionInfo,
 }
 
+/// What of the list is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct RecentQuery {
+    /// Only what stands behind this place.
+    pub before: Option<RecentMark>,
+    /// At most so many.
+    pub limit: usize,
+    /// With what became of pages, which counts as revisions do, and with what is being written.
+    pub all: bool,
+    /// Only what somebody wrote in or did, see [`RevisionAuthor::handle`].
+    pub author: Option<String>,
+    /// Only revisions that have a name.
+    pub named: bool,
+    /// Only this page and those below it.
+    pub below: Option<PagePath>,
+    /// Only revisions that are news to somebody, see [`Visitor::has_news_in`].
+    pub unseen_by: Option<Visitor>,
+}
+
+impl RecentQuery {
+    fn fits(&self, page: PageId, revision: &RevisionInfo) -> bool {
+        let is_by = |wanted: &String| revision.authors.iter().any(|one| one.handle() == *wanted);
+        (!self.named || revision.name.is_some())
+            && self.author.as_ref().is_none_or(is_by)
+            && self.unseen_by.as_ref().is_none_or(|who| who.has_news_in(page, revision))
+    }
+
+    fn fits_event(&self, by: &RevisionAuthor) -> bool {
+        self.author.as_ref().is_none_or(|wanted| by.handle() == *wanted)
+    }
+
+    /// What became of a page has no name, and is not marked as seen.
+    fn with_events(&self) -> bool {
+        self.all && !self.named && self.unseen_by.is_none()
+    }
+}
+
 /// A part of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
@@ -178,33 +223,36 @@ fn read_event(page: PageId, value: &[u8]) -> Result<EventRecord, StoreError> {
 }
 
 impl Live {
-    /// What changed lately on pages that are `allowed`, deleted ones among them: at most `limit`
-    /// closed revisions before a mark. With `all` also what became of pages, which counts as
-    /// revisions do, and what is being written.
+    /// What changed lately on pages that are `allowed`, deleted ones among them. Of a filter that
+    /// matches little a list may have few rows or none, and yet go on: it looks at a bounded number
+    /// of entries.
     ///
     /// # Errors
     /// Store errors.
     pub async fn recent(
         &self,
-        before: Option<RecentMark>,
-        limit: usize,
-        all: bool,
+        query: RecentQuery,
         allowed: impl Fn(&PageInfo) -> bool + Send + 'static,
     ) -> Result<Recent, LiveError> {
         let live = self.clone();
         blocking(move || {
             let shown = |id: PageId| {
                 let page = live.pages().get(id)?;
-                allowed(&page).then_some(page)
+                let is_below = query.below.as_ref().is_none_or(|above| above.covers(&page.path));
+                (is_below && allowed(&page)).then_some(page)
             };
             // In this order: what is closed in between is then in the list.
-            let open = if all && before.is_none() { live.recent_open(&shown)? } else { Vec::new() };
-            let mut recent = live.recent_closed(before, limit, all, &shown)?;
+            let open = match query.all && query.before.is_none() && !query.named {
+                true => live.recent_open(&shown)?,
+                false => Vec::new(),
+            };
+            let mut recent = live.recent_closed(&query, &shown)?;
             let is_closed = |row: &RecentRow| {
                 let newest = recent.closed.iter().find(|closed| closed.page.id == row.page.id);
                 newest.is_some_and(|newest| newest.revision.last >= row.revision.first)
             };
-            recent.open = open.into_iter().filter(|row| !is_closed(row)).collect();
+            let fits = |row: &RecentRow| query.fits(row.page.id, &row.revision);
+            recent.open = open.into_iter().filter(|row| fits(row) && !is_closed(row)).collect();
             Ok(recent)
         })
         .await
@@ -213,14 +261,12 @@ impl Live {
     /// Blocks.
     fn recent_closed(
         &self,
-        before: Option<RecentMark>,
-        limit: usize,
-        with_events: bool,
+        query: &RecentQuery,
         shown: &impl Fn(PageId) -> Option<PageInfo>,
     ) -> Result<Recent, LiveError> {
         let store = &self.inner.shared.store;
         let mut recent = Recent::default();
-        let mut before = before.map(RecentMark::key);
+        let mut before = query.before.map(RecentMark::key);
         let mut scanned = 0;
         loop {
             let prefix = NO_PAGE.to_be_bytes();
@@ -229,19 +275,25 @@ impl Live {
                 let Some(mark) = RecentMark::read(key) else { continue };
                 let Some(page) = shown(mark.page) else { continue };
                 if mark.event > 0 {
-                    if !with_events {
+                    if !query.with_events() {
                         continue;
                     }
                     let EventRecord { event, by } = read_event(page.id, value)?;
+                    if !query.fits_event(&by) {
+                        continue;
+                    }
                     recent.events.push(RecentEvent { page, event, at_ms: mark.at_ms, by });
                 } else {
                     let key = revision_key(mark.page, mark.last);
                     // None: erased.
                     let Some(value) = store.get(Table::Revisions, &key)? else { continue };
                     let revision = read(mark.page, &(key, value))?;
+                    if !query.fits(page.id, &revision) {
+                        continue;
+                    }
                     recent.closed.push(RecentRow { page, revision });
                 }
-                if recent.closed.len() + recent.events.len() >= limit {
+                if recent.closed.len() + recent.events.len() >= query.limit {
                     let more = n + 1 < entries.len() || entries.len() == STEP;
                     recent.next = Some(mark).filter(|_| more);
                     return Ok(recent);

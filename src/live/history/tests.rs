@@ -14,6 +14,10 @@ fn author(id: &str) -> Author {
     Author { id: id.into(), name: id.to_uppercase(), colour: 3 }
 }
 
+fn recent_query(before: Option<RecentMark>, limit: usize, all: bool) -> RecentQuery {
+    RecentQuery { before, limit, all, ..RecentQuery::default() }
+}
+
 impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -214,7 +218,10 @@ async fn what_an_earlier_process_left_open_is_closed_by_the_next_with_a_revision
     let next = Live::open(bench.store.clone(), &LiveSettings::default()).expect("opens");
     assert!(
         next.close_leftovers().await
-            && next.recent(None, 9, true, |_| true).await.is_ok_and(|r| r.closed.is_empty()),
+            && next
+                .recent(recent_query(None, 9, true), |_| true)
+                .await
+                .is_ok_and(|r| r.closed.is_empty()),
         "everybody comes back first"
     );
     next.inner.closing.begin_long_ago();
@@ -231,7 +238,7 @@ async fn what_an_earlier_process_left_open_is_closed_by_the_next_with_a_revision
         let home = next.history(bench.id, &query).await.expect("a history");
         assert_eq!((home.closed.len(), home.open), (1, None));
     }
-    let recent = next.recent(None, 10, true, |_| true).await.expect("a list");
+    let recent = next.recent(recent_query(None, 10, true), |_| true).await.expect("a list");
     let rows: Vec<_> = recent.closed.iter().map(|row| (row.page.id, row.revision.last.0)).collect();
     assert_eq!(rows, [(bench.id, 3), (old.id, 3), (old.id, 2), (old.id, 1)]);
     assert!(recent.open.is_empty() && recent.next.is_none());
@@ -336,7 +343,7 @@ async fn a_page_with_a_life_of_many_sessions_is_closed_in_groups_and_goes_on_aft
     let ends: Vec<_> = history.closed.iter().rev().map(|one| (one.first.0, one.last.0)).collect();
     assert_eq!(ends, (1..=150).map(|n| (n, n)).collect::<Vec<_>>());
     assert_eq!(history.open, None);
-    let recent = next.recent(None, 200, false, |_| true).await.expect("a list");
+    let recent = next.recent(recent_query(None, 200, false), |_| true).await.expect("a list");
     assert_eq!(recent.closed.len(), 150);
 }
 
@@ -376,7 +383,8 @@ async fn who_deleted_and_restored_a_page_is_noted_and_its_history_is_closed_and_
 
     let (mut before, mut seen) = (None, Vec::new());
     loop {
-        let part = bench.live.recent(before, 1, true, |_| true).await.expect("a list");
+        let part =
+            bench.live.recent(recent_query(before, 1, true), |_| true).await.expect("a list");
         seen.extend(part.events.iter().map(|event| (event.by.name.clone(), Some(event.event))));
         seen.extend(part.closed.iter().map(|row| (row.revision.authors[0].name.clone(), None)));
         assert_eq!(part.open.len(), usize::from(before.is_none()), "what is written now");
@@ -390,9 +398,9 @@ async fn who_deleted_and_restored_a_page_is_noted_and_its_history_is_closed_and_
         ("ANN".to_owned(), None),
     ];
     assert_eq!(seen, expected);
-    let without = bench.live.recent(None, 10, false, |_| true).await.expect("a list");
+    let without = bench.live.recent(recent_query(None, 10, false), |_| true).await.expect("a list");
     assert_eq!((without.closed.len(), without.events.len()), (1, 0));
-    let hidden = bench.live.recent(None, 10, true, |_| false).await.expect("a list");
+    let hidden = bench.live.recent(recent_query(None, 10, true), |_| false).await.expect("a list");
     assert_eq!(hidden, Recent::default(), "not even that it was deleted");
 }
 
@@ -417,4 +425,43 @@ async fn renderings_of_two_revisions_are_compared_with_the_pages_that_there_are_
     assert!(html.contains("class=\"wikilink missing\""), "{html}");
     let unknown = bench.live.compare_rendered(bench.id, (old, Revision(99)), merged).await;
     assert_eq!(unknown.expect("no fault"), None);
+}
+
+#[tokio::test]
+async fn a_filter_that_matches_little_looks_at_a_bounded_number_of_entries_and_goes_on_from_there()
+{
+    let bench = Bench::new().await;
+    bench.write("ann", "one\n").await;
+    bench.close().await;
+    let query = |before| RecentQuery {
+        author: Some(handle("ann")),
+        below: Some("HOME".parse().expect("a path")),
+        ..recent_query(before, 10, true)
+    };
+    let list = async |query| bench.live.recent(query, |_| true).await.expect("a list");
+    assert_eq!(list(query(None)).await.closed.len(), 1);
+
+    // Newer ones of somebody else, more than one list looks at.
+    let first = bench.history(HistoryQuery::default()).await.closed.remove(0);
+    let by_bob = |n: u64| {
+        let at_ms = first.at_ms + n;
+        let last = Revision(first.last.0 + n);
+        let authors = vec![RevisionAuthor { id: "bob".into(), ..first.authors[0].clone() }];
+        RevisionInfo { first: last, last, at_ms, authors, ..first.clone() }
+    };
+    let count = recent::MAX_SCANNED as u64;
+    let mut changes = Vec::new();
+    for n in 1..=count {
+        let revision = by_bob(n);
+        changes.push(change(bench.id, &revision, Expect::Anything).expect("a record"));
+        changes.push(recent::entry(bench.id, &revision));
+    }
+    for part in changes.chunks(512) {
+        assert!(bench.store.change(part.to_vec()).await.expect("kept"));
+    }
+    let part = list(query(None)).await;
+    assert_eq!((part.closed.len(), part.open.len(), part.events.len()), (0, 0, 0));
+    let next = part.next.expect("a place to go on from");
+    let part = list(query(Some(next))).await;
+    assert_eq!((part.closed.len(), part.next), (1, None));
 }

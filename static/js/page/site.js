@@ -135,7 +135,7 @@ export function createSiteWatch(live, changed) {
   return {
     start() {
       if (off.length > 0) return;
-      const field = own === null ? document.querySelector("form.filter input") : null;
+      const field = own === null ? document.querySelector('form.filter input[name="q"]') : null;
       field?.addEventListener("input", typed);
       off.push(() => field?.removeEventListener("input", typed));
       off.push(live.on("event", take), live.on("reset", () => (own === null ? soon() : undefined)));
