@@ -20,7 +20,7 @@ use super::topic::Topic;
 use super::{Author, Live, LiveError, PageInfo, blocking, now_ms};
 use crate::address::subscriber;
 use crate::page::{PageId, PagePath, Revision};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Options, Store, StoreError, rewrite};
 
 /// Most laboratories at the same time.
 pub const MAX_LABS: usize = 8;
@@ -44,7 +44,7 @@ const UNUSED: Duration = Duration::from_secs(90);
 const FIRST_ID: u64 = 1 << 48;
 
 /// The name of their store below the wiki's.
-const DIRECTORY: &str = "lab";
+const DIRECTORY: &str = rewrite::LAB;
 
 /// sled's cache: some pages of some kilobytes.
 const CACHE_BYTES: u64 = 1 << 20;

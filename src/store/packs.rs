@@ -328,7 +328,7 @@ impl Packs {
     }
 
     /// The blocks of a pack; `None` when there is no file.
-    fn index(&self, number: u64) -> Result<Option<Vec<Block>>, StoreError> {
+    pub fn index(&self, number: u64) -> Result<Option<Vec<Block>>, StoreError> {
         match self.open_index(&self.path(number), number) {
             Ok((_, blocks, _)) => Ok(Some(blocks)),
             Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -37,6 +37,8 @@ pub(super) const PART: &str = "erased.part";
 const WHOLE: &str = "erased.whole";
 /// What a set consists of.
 const PARTS: [&str; 4] = ["journal", packs::DIR, "sled", "checkpoints"];
+/// What laboratories keep, which ends with the process that began them.
+pub const LAB: &str = "lab";
 /// Set aside by recovery.
 const DAMAGED: &str = "sled.damaged-";
 /// What is the same in both sets, or is made when it is missing.
@@ -156,7 +158,7 @@ pub(super) fn settle(dir: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(DAMAGED) || [slim::OLD, slim::NEW, PART].contains(&&*name) {
+        if name.starts_with(DAMAGED) || [slim::OLD, slim::NEW, PART, LAB].contains(&&*name) {
             remove(&path)?;
         }
     }

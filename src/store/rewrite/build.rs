@@ -1,6 +1,6 @@
 //! The second set: what is in the first one, transformed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::super::disk;
 use super::super::journal::Journal;
 use super::super::kv::{self, Kv, space};
 use super::super::pace::Pace;
-use super::super::packs::{self, Builder, Kind, Packs, Place};
+use super::super::packs::{self, Block, Builder, Kind, Packs, Place};
 use super::super::pages;
 use super::super::recover::{self, Recovered};
 use super::super::{LogEntry, Options, StoreError, Table, migrate};
@@ -130,7 +130,7 @@ struct Packing<'a> {
     store: u64,
     work: &'a Rewrite<'a>,
     places: Vec<Place>,
-    /// Those that hold something of the pages concerned.
+    /// Those that hold something of the pages concerned, or what no record names.
     rewritten: BTreeSet<u64>,
 }
 
@@ -145,7 +145,17 @@ impl<'a> Packing<'a> {
             })?;
         }
         let concerned = |place: &&Place| work.pages.contains(&PageId(place.block.page));
-        let rewritten = places.iter().filter(concerned).map(|place| place.pack).collect();
+        let mut rewritten: BTreeSet<u64> =
+            places.iter().filter(concerned).map(|place| place.pack).collect();
+        let mut named: BTreeMap<u64, HashSet<Block>> = BTreeMap::new();
+        for place in &places {
+            named.entry(place.pack).or_default().insert(place.block);
+        }
+        for (pack, blocks) in named {
+            if !rewritten.contains(&pack) && has_more(&recovered.packs, pack, &blocks, work)? {
+                rewritten.insert(pack);
+            }
+        }
         let store = recovered.format.store;
         Ok(Self { packs: &recovered.packs, store, work, places, rewritten })
     }
@@ -213,6 +223,34 @@ impl<'a> Packing<'a> {
         builder.map_or(Ok(()), end)?;
         Ok(disk::sync_dir(&part.join(packs::DIR))?)
     }
+}
+
+/// Whether a pack holds what no record names, and must be written anew for that: a crash between two
+/// records leaves blocks that are in another pack as well, and a pack keeps all its blocks while one
+/// of them is named. Such a block of another page may hold what was erased from there.
+fn has_more(
+    packs: &Packs,
+    pack: u64,
+    named: &HashSet<Block>,
+    work: &Rewrite<'_>,
+) -> Result<bool, StoreError> {
+    let blocks = match packs.index(pack) {
+        Ok(Some(blocks)) => blocks,
+        Ok(None) | Err(StoreError::Damaged(_)) => {
+            // It stays as it is, so that what can be read of it one day is not lost.
+            log::warn!(
+                "store: the pack {pack:016x} is damaged or gone, so nobody knows whether it holds \
+                 some of what is erased; a pack that is put back from a backup may hold it, too"
+            );
+            return Ok(false);
+        }
+        Err(other) => return Err(other),
+    };
+    let is_lost = packs.is_lost(pack);
+    Ok(blocks.iter().any(|block| {
+        // One that is lost cannot be written anew, which is asked for only when it must be.
+        work.pages.contains(&PageId(block.page)) || (!is_lost && !named.contains(block))
+    }))
 }
 
 fn missing(place: &Place) -> StoreError {

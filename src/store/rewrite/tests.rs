@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::super::{Change, Expect};
+use super::super::pace::Pace;
+use super::super::{Change, Expect, kv};
 use super::*;
 
 thread_local! {
@@ -57,7 +58,7 @@ async fn append(store: &Store, from: u64, to: u64) {
 }
 
 /// The secret in the journal, in chunks, in packs, in a record, in snapshots, in a checkpoint and
-/// in what was set aside.
+/// in what was set aside, and in a laboratory.
 async fn fill(dir: &Path) {
     let store = Store::open(dir, options()).unwrap();
     append(&store, 0, 300).await;
@@ -72,6 +73,9 @@ async fn fill(dir: &Path) {
     store.checkpoint().await.unwrap();
     append(&store, 500, 600).await;
     store.close().unwrap();
+    let lab = dir.join(LAB).join("journal");
+    fs::create_dir_all(&lab).unwrap();
+    fs::write(lab.join("0.log"), SECRET).unwrap();
     let aside = dir.join(format!("{DAMAGED}1"));
     fs::create_dir(&aside).unwrap();
     fs::write(aside.join("db"), SECRET).unwrap();
@@ -172,6 +176,56 @@ fn old_bytes_are_gone_from_every_file_whatever_step_a_crash_ends() {
         assert_eq!(pending(dir).unwrap(), None);
         check_erased(dir);
     }
+}
+
+#[test]
+fn what_a_pack_holds_beside_what_records_name_is_gone_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(fill(dir));
+    // As a merge that was killed between two packs leaves it: what records name of the first page is
+    // in another pack by now, and the old one stays for the sake of the second page.
+    let old = {
+        let recovered = super::super::recover::recover(dir, &options(), &real_disk()).unwrap();
+        let (packs, kv) = (&recovered.packs, &recovered.applier.kv);
+        let mut places = Vec::new();
+        for space in [kv::space::PACKED, kv::space::STATES] {
+            kv.each(space, &[], None, |key, value| {
+                places.push(packs::read_record(space, &key, &value)?);
+                Ok(true)
+            })
+            .unwrap();
+        }
+        let old = places.iter().find(|place| place.block.page == 2).unwrap().pack;
+        let moved: Vec<_> = places
+            .into_iter()
+            .filter(|place| place.pack == old && place.block.page == 1)
+            .map(|place| (place.block, packs.content(&place).unwrap().unwrap(), place))
+            .collect();
+        assert!(!moved.is_empty(), "both pages are in one pack");
+        let mut builder = packs::Builder::begin(packs).unwrap();
+        for (block, content, place) in &moved {
+            match block.kind {
+                packs::Kind::Log => {
+                    let entries = packs.entries(place).unwrap().unwrap();
+                    builder.add_run(1, block.first, &entries, block.was.into()).unwrap();
+                }
+                packs::Kind::State => {
+                    builder.add_state(1, block.first, content).unwrap();
+                }
+            }
+        }
+        for place in builder.finish(&mut Pace::unlimited()).unwrap() {
+            packs.put(kv, &place).unwrap();
+        }
+        kv.barrier().unwrap();
+        old
+    };
+    run(dir).unwrap();
+    check(dir);
+    let left = dir.join(packs::DIR).join(&packs::file_names(old)[0]);
+    assert!(!left.exists(), "{} has the old bytes", left.display());
 }
 
 #[test]
