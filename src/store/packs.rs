@@ -126,7 +126,13 @@ impl Packs {
     /// Takes note of what the records name when the store is opened, and removes what is in no
     /// record. What cannot be used is refused from now on, see [`Self::look`].
     pub fn settle(&self, kv: &Kv, named: &Named, lost: Faults) -> Result<(), StoreError> {
-        let retired: BTreeSet<u64> = self.retired(kv)?.into_iter().collect();
+        let mut retired: BTreeSet<u64> = self.retired(kv)?.into_iter().collect();
+        for number in named.keys() {
+            // A crash came between the mark and the removal of the last record.
+            if retired.remove(number) {
+                kv.remove(space::STORE, &retired_key(*number))?;
+            }
+        }
         let mut last = named.keys().chain(&retired).copied().max().unwrap_or(0);
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => Some(entries),
@@ -367,47 +373,57 @@ impl Packs {
     pub fn put(&self, kv: &Kv, place: &Place) -> Result<(), StoreError> {
         let Place { pack, block } = place;
         let (space, key) = (space_of(block.kind), page_key(block.page, block.first));
-        let old = kv.get(space, &key)?;
-        kv.put(space, &key, &format::put_record(*pack, block))?;
+        let old = kv.get(space, &key)?.map(|old| read_record(space, &key, &old)).transpose()?;
         *lock(&self.named).entry(*pack).or_default() += 1;
-        match old {
-            Some(old) => self.dropped(kv, read_record(space, &key, &old)?.pack),
-            None => Ok(()),
+        if let Some(old) = &old {
+            self.before_drop(kv, old.pack)?;
         }
+        kv.put(space, &key, &format::put_record(*pack, block))?;
+        if let Some(old) = old {
+            self.dropped(old.pack);
+        }
+        Ok(())
     }
 
     /// Removes the record of a block. Only the writer does, when another one is durable.
     pub fn remove(&self, kv: &Kv, kind: Kind, page: u64, first: u64) -> Result<(), StoreError> {
         let (space, key) = (space_of(kind), page_key(page, first));
         let Some(old) = kv.get(space, &key)? else { return Ok(()) };
+        let pack = read_record(space, &key, &old)?.pack;
+        self.before_drop(kv, pack)?;
         kv.remove(space, &key)?;
-        self.dropped(kv, read_record(space, &key, &old)?.pack)
+        self.dropped(pack);
+        Ok(())
     }
 
-    /// A record less names this pack. With the last one it is retired: its file must stay until a
-    /// checkpoint without it has been made.
-    fn dropped(&self, kv: &Kv, pack: u64) -> Result<(), StoreError> {
-        let left = {
-            let mut named = lock(&self.named);
-            let count = named.entry(pack).or_default();
-            *count = count.saturating_sub(1);
-            let left = *count;
-            if left == 0 {
-                named.remove(&pack);
-            }
-            left
-        };
-        if left == 0 {
+    /// Before the last record that names this pack goes, the pack is retired: its file must stay
+    /// until a checkpoint without it has been made. Afterwards would be too late: a crash in between
+    /// would leave a file that nothing but the newest checkpoint names.
+    fn before_drop(&self, kv: &Kv, pack: u64) -> Result<(), StoreError> {
+        if lock(&self.named).get(&pack).is_none_or(|count| *count <= 1) {
             kv.put(space::STORE, &retired_key(pack), &[])?;
         }
         Ok(())
+    }
+
+    /// A record less names this pack.
+    fn dropped(&self, pack: u64) {
+        let mut named = lock(&self.named);
+        if let Some(count) = named.get_mut(&pack) {
+            *count -= 1;
+            if *count == 0 {
+                named.remove(&pack);
+            }
+        }
     }
 
     /// Packs that no record names any more.
     pub fn retired(&self, kv: &Kv) -> Result<Vec<u64>, StoreError> {
         let keys = kv.keys(space::STORE, RETIRED)?;
         let number = |key: &Vec<u8>| key[RETIRED.len()..].try_into().ok().map(u64::from_be_bytes);
-        Ok(keys.iter().filter_map(number).collect())
+        let named = lock(&self.named);
+        // One whose last record is about to go is marked already.
+        Ok(keys.iter().filter_map(number).filter(|number| !named.contains_key(number)).collect())
     }
 
     /// Removes the files of packs that had been retired before the newest checkpoint was begun.

@@ -161,8 +161,12 @@ fn a_pack_that_was_rewritten_stays_until_no_checkpoint_names_it() {
     packs.remove(&kv, Kind::State, 7, 200).unwrap();
     assert_eq!(packs.retired(&kv).unwrap(), [old[0].pack]);
     assert_eq!(packs.find(&kv, 7, 200).unwrap(), Some(new[0]));
+    // A crash came before the last record of it was gone.
+    kv.put(space::STORE, &retired_key(new[0].pack), &[]).unwrap();
+    assert_eq!(packs.retired(&kv).unwrap(), [old[0].pack], "what is named is not retired");
     let again = Packs::of(dir.path(), STORE);
     again.settle(&kv, &named(&new), Faults::new()).unwrap();
+    assert_eq!(kv.keys(space::STORE, RETIRED).unwrap().len(), 1, "the mark of it is dropped");
     assert_eq!(files(dir.path()).len(), 2);
     again.bury(&kv, &again.retired(&kv).unwrap()).unwrap();
     assert!(again.retired(&kv).unwrap().is_empty());
