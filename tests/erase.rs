@@ -144,7 +144,8 @@ fn texts(store: &Store, page: u64) -> Vec<String> {
 fn decoded(dir: &Path, text: &str) -> Vec<String> {
     let store = open(dir);
     let mut found = Vec::new();
-    let tables = [Table::Meta, Table::Pages, Table::Names, Table::Clients, Table::Revisions];
+    let tables =
+        [Table::Meta, Table::Pages, Table::Names, Table::Clients, Table::Revisions, Table::Visits];
     for table in tables {
         for (key, value) in store.list(table, &[], None, usize::MAX).unwrap() {
             if has(&key, text.as_bytes()) || has(&value, text.as_bytes()) {
@@ -401,6 +402,16 @@ async fn one_author_goes_with_all_they_wrote_and_their_name() {
     ann.replace(&server, 0, 0, "something personal ").await;
     ben.pull(&server).await;
     ben.replace(&server, 9, 0, ", says Ben,").await;
+    // Under the name of now: a page that is deleted, one that came back, and what a revision is
+    // called.
+    for page in ["gone", "back"] {
+        typist::put(&http, &server.url(&format!("/api/v1/pages/{page}")), "*", "other\n").await;
+    }
+    ann.rename(&server, "Zebediah").await;
+    ann.delete(&server, "gone").await;
+    ann.delete(&server, "back").await;
+    ann.restore(&server, "back").await;
+    ann.call(&server, "notes", 1, "Rewritten quuxly").await;
     server.kill();
     let store = open(data);
     let (login, name) = store
@@ -420,11 +431,24 @@ async fn one_author_goes_with_all_they_wrote_and_their_name() {
     assert!(said(&output).contains("Erased 19 characters of notes."), "{}", said(&output));
     assert_eq!(anywhere(data, "personal"), [] as [String; 0]);
     assert_eq!(anywhere(data, &format!("\"name\":{name}")), [] as [String; 0]);
+    assert_eq!(anywhere(data, "Zebediah"), [] as [String; 0]);
+    assert_eq!(anywhere(data, "quuxly"), [] as [String; 0]);
+    assert_eq!(anywhere(data, &login_key(&login)), [] as [String; 0]);
     let server = Server::start(data, &[]);
     let (_, text) = typist::get(&http, &server.url("/api/v1/pages/notes")).await;
     assert_eq!(text, ", says Ben,start\n");
     let history = typist::page(&http, &server.url("/history/notes")).await;
     assert!(history.contains("by Cid): a password"), "{history}");
+    for place in ["/recent", "/history/notes", "/history/gone", "/history/back", "/wiki/gone"] {
+        let response = http.get(server.url(place)).send().await.unwrap();
+        let shown = response.text().await.unwrap();
+        assert!(!shown.contains("Zebediah") && !shown.contains("quuxly"), "{place}: {shown}");
+    }
+}
+
+/// What keys of visits begin with.
+fn login_key(login: &str) -> String {
+    format!("{login}\0")
 }
 
 /// Who wrote the second revision of a page.

@@ -16,6 +16,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -73,6 +74,9 @@ pub enum EraseError {
     /// The order itself, as a sentence.
     #[error("{0}")]
     Order(String),
+    /// What was found was changed before it could be erased.
+    #[error("something was changed since it was looked through; do it again")]
+    Stale,
     /// Something failed.
     #[error(transparent)]
     Live(#[from] LiveError),
@@ -113,7 +117,7 @@ impl Plan {
     /// Whether there is nothing to be erased.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
+        self.pages.is_empty() && self.names.is_empty()
     }
 
     /// Each page with the UTF-16 units that are erased from it.
@@ -124,7 +128,7 @@ impl Plan {
     /// How many names of people and revisions are masked.
     #[must_use]
     pub fn names(&self) -> usize {
-        self.names.len()
+        self.names.iter().filter(|name| name.value.is_some()).count()
     }
 }
 
@@ -132,19 +136,12 @@ impl Plan {
 /// something asynchronous runs.
 ///
 /// # Errors
-/// Those of [`rewrite::rewrite`]; nothing was erased then, unless only removals failed, which the
-/// next start finishes.
+/// Those of [`rewrite::begin`], and [`EraseError::Stale`]; nothing was erased then, unless only
+/// removals failed, which the next start finishes.
 pub fn carry_out(dir: &Path, options: &Options, plan: &Plan) -> Result<(), EraseError> {
     let note = serde_json::to_vec(plan)
         .map_err(|e| EraseError::Order(format!("the plan cannot be written: {e}")))?;
-    rewrite::note(dir, &note)?;
-    let done = write_anew(dir, options, plan);
-    if done.is_err() && rewrite::pending(dir)?.is_some() && !matches!(done, Err(StoreError::Locked))
-    {
-        // Whoever asked for it is told; a crash is what the note is for.
-        rewrite::forget(dir)?;
-    }
-    Ok(done?)
+    write_anew(plan, |work| rewrite::begin(dir, options, &note, work))
 }
 
 /// Finishes what a crash left of [`carry_out`]; false when there was nothing. To be called before
@@ -161,32 +158,39 @@ pub fn settle(dir: &Path, options: &Options) -> Result<bool, EraseError> {
         ))
     })?;
     log::warn!("something was being erased when the process ended; going on with it");
-    write_anew(dir, options, &plan)?;
-    Ok(true)
+    write_anew(&plan, |work| rewrite::go_on(dir, options, &note, work))
 }
 
-fn write_anew(dir: &Path, options: &Options, plan: &Plan) -> Result<(), StoreError> {
+fn write_anew<T>(
+    plan: &Plan,
+    write: impl FnOnce(&Rewrite<'_>) -> Result<T, StoreError>,
+) -> Result<T, EraseError> {
     let pages: BTreeSet<PageId> = plan.pages.keys().copied().collect();
     let names: HashMap<_, _> =
-        plan.names.iter().map(|name| ((name.table(), &name.key[..]), &name.value)).collect();
-    rewrite::rewrite(
-        dir,
-        options,
-        &Rewrite {
-            pages: &pages,
-            entry: &|page, revision, entry| {
-                Ok(match plan.pages.get(&page) {
-                    Some(plan) => plan.transform(revision, entry),
-                    None => entry,
-                })
-            },
-            record: &|table: Table, (key, value)| {
-                let masked = names.get(&(table, &key[..]));
-                Ok(masked.map_or(value, |masked| masked.as_bytes().to_vec()))
-            },
-            finish: &|store| finish::finish(store, plan),
+        plan.names.iter().map(|name| ((name.of.table(), &name.key[..]), name)).collect();
+    let is_stale = Cell::new(false);
+    let done = write(&Rewrite {
+        pages: &pages,
+        entry: &|page, revision, entry| {
+            Ok(match plan.pages.get(&page) {
+                Some(plan) => plan.transform(revision, entry),
+                None => entry,
+            })
         },
-    )
+        record: &|table: Table, (key, value)| match names.get(&(table, &key[..])) {
+            None => Ok(Some(value)),
+            Some(name) if name.is_of(&value) => {
+                Ok(name.value.as_ref().map(|masked| masked.as_bytes().to_vec()))
+            }
+            // What replaces it would undo what was written since.
+            Some(_) => {
+                is_stale.set(true);
+                Err(StoreError::Stopped)
+            }
+        },
+        finish: &|store| finish::finish(store, plan),
+    });
+    if is_stale.get() { Err(EraseError::Stale) } else { Ok(done?) }
 }
 
 impl PagePlan {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::closing::{Closing, LEFTOVERS};
-pub(super) use self::recent::event_change;
+pub(super) use self::recent::{NO_PAGE, event_change};
 pub use self::recent::{PageEvent, Recent, RecentEvent, RecentMark, RecentQuery, RecentRow};
 use self::stretch::Stretch;
 use super::room::Room;

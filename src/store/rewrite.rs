@@ -23,6 +23,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,19 +52,11 @@ pub struct Rewrite<'a> {
     pub pages: &'a BTreeSet<PageId>,
     /// An entry as it is to be. Its number and its time stay.
     pub entry: &'a dyn Fn(PageId, Revision, LogEntry) -> Result<LogEntry, StoreError>,
-    /// The value of a record as it is to be; called for all records.
-    pub record: &'a dyn Fn(Table, Pair) -> Result<Vec<u8>, StoreError>,
+    /// The value of a record as it is to be, `None` to leave it out; called for all records.
+    pub record: &'a dyn Fn(Table, Pair) -> Result<Option<Vec<u8>>, StoreError>,
     /// Looks at the new set, which nobody else has open, and adds to it. An error leaves everything
     /// as it was.
     pub finish: &'a dyn Fn(&Store) -> Result<(), StoreError>,
-}
-
-/// Notes what is to be done, so that a crash on the way is not forgotten. Replaces an earlier note.
-///
-/// # Errors
-/// [`StoreError::Io`].
-pub fn note(dir: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    Ok(disk::write_whole(&dir.join(NOTE), bytes)?)
 }
 
 /// What was noted and is not done; `None` when everything is done.
@@ -83,32 +76,68 @@ pub fn pending(dir: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(Some(fs::read(note)?))
 }
 
-/// Forgets what was noted: it cannot be done, or was not wanted.
+/// Notes what is to be done, so that a crash on the way is not forgotten, then writes everything anew
+/// and removes the old bytes, and the note. Nobody may have the directory open. Blocks.
 ///
 /// # Errors
-/// [`StoreError::Io`].
-pub fn forget(dir: &Path) -> Result<(), StoreError> {
-    remove(&dir.join(PART))?;
-    remove(&dir.join(NOTE))?;
-    Ok(disk::sync_dir(dir)?)
-}
-
-/// Writes everything anew and removes the old bytes, and what was noted. Nobody may have the
-/// directory open. Blocks.
-///
-/// # Errors
-/// As [`Store::open`]; [`StoreError::Lost`] when a pack that concerns the pages cannot be read;
-/// [`StoreError::DiskFull`]; those of `finish`. Everything is as it was then, unless only removals
-/// failed.
-pub fn rewrite(dir: &Path, options: &Options, work: &Rewrite<'_>) -> Result<(), StoreError> {
+/// [`StoreError::Locked`]: nothing was noted. As [`Store::open`]; [`StoreError::Lost`] when a pack
+/// that concerns the pages cannot be read; [`StoreError::DiskFull`]; those of `finish`. Everything is
+/// as it was then and nothing is noted, unless only removals failed, which the next start finishes.
+pub fn begin(
+    dir: &Path,
+    options: &Options,
+    note: &[u8],
+    work: &Rewrite<'_>,
+) -> Result<(), StoreError> {
+    // Before the note: what it says must be true of what is there when it is carried out.
     let _lock = disk::lock(dir)?;
     settle(dir)?;
-    for name in PARTS {
+    disk::write_whole(&dir.join(NOTE), note)?;
+    let done = rewrite(dir, options, work);
+    if done.is_err() && pending(dir)?.is_some() {
+        // Whoever asked for it is told; a crash is what the note is for.
+        remove(&dir.join(PART))?;
+        remove(&dir.join(NOTE))?;
+        disk::sync_dir(dir)?;
+    }
+    done
+}
+
+/// Does what was noted before a crash; false when it is not noted any more, because another process
+/// did it meanwhile. Blocks.
+///
+/// # Errors
+/// As [`begin`]. The note stays.
+pub fn go_on(
+    dir: &Path,
+    options: &Options,
+    note: &[u8],
+    work: &Rewrite<'_>,
+) -> Result<bool, StoreError> {
+    let _lock = disk::lock(dir)?;
+    settle(dir)?;
+    if pending(dir)?.as_deref() != Some(note) {
+        return Ok(false);
+    }
+    rewrite(dir, options, work).map(|()| true)
+}
+
+/// The lock is held.
+fn rewrite(dir: &Path, options: &Options, work: &Rewrite<'_>) -> Result<(), StoreError> {
+    for name in PARTS.into_iter().chain([LAB]) {
+        let path = dir.join(name);
         // What it leads to would stay where it is, with the old bytes.
-        if dir.join(name).is_symlink() {
+        if path.is_symlink() {
             return Err(StoreError::Io(io::Error::other(format!(
                 "{name} is a link to another place; nothing can be erased before the files \
                  themselves are there"
+            ))));
+        }
+        // Nothing can take its place, and that would turn out when the old bytes are gone already.
+        if is_mounted(dir, &path)? {
+            return Err(StoreError::Io(io::Error::other(format!(
+                "{name} is a file system of its own; nothing can be erased before it is a directory \
+                 beside the others"
             ))));
         }
     }
@@ -191,6 +220,22 @@ fn check(part: &Path, options: Options, built: &build::Built) -> Result<(), Stor
         }
     }
     store.close()
+}
+
+/// Whether something is mounted at this path, which may be missing, below a directory.
+fn is_mounted(dir: &Path, path: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if meta.dev() != fs::metadata(dir)?.dev() {
+        return Ok(true);
+    }
+    // A directory of the same file system may be mounted as well. Old kernels cannot say so.
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    Ok(found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
 }
 
 /// Removes a file or a directory, if it is there.

@@ -71,7 +71,7 @@ pub fn erase(config: &Config, order: &Order) -> Result<(), String> {
         let done = erase::carry_out(&config.data, &config.store(), &plan);
         done.map_err(|error| match error {
             EraseError::Live(LiveError::Store(StoreError::Locked)) => format!(
-                "{}: the wiki was started meanwhile; what was found is erased at its next start",
+                "{}: the wiki was started meanwhile, so nothing was erased; stop it and do it again",
                 config.data.display()
             ),
             other => wrong(other),
@@ -165,6 +165,6 @@ fn sentence(config: &Config, error: &EraseError) -> String {
             config.data.display()
         ),
         EraseError::Live(LiveError::Store(error)) => said(config, error),
-        EraseError::Live(other) => other.to_string(),
+        other => other.to_string(),
     }
 }

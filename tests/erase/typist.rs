@@ -111,6 +111,26 @@ impl Typist {
         assert!(status < 400, "{status}");
     }
 
+    /// Deletes a page.
+    pub async fn delete(&self, server: &Server, page: &str) {
+        let url = server.url(&format!("/api/v1/pages/{page}"));
+        let sent = self.http.delete(url).header("Sec-Fetch-Site", "same-origin").send();
+        let status = sent.await.unwrap().status();
+        assert!(status.is_success(), "{status}");
+    }
+
+    /// Brings it back.
+    pub async fn restore(&self, server: &Server, page: &str) {
+        let status =
+            post_form(&self.http, &server.url(&format!("/restore/{page}")), String::new()).await;
+        assert!(status < 400, "{status}");
+    }
+
+    /// Names a revision.
+    pub async fn call(&self, server: &Server, page: &str, rev: u64, said: &str) {
+        name(&self.http, server, page, rev, said).await;
+    }
+
     pub fn text(&self) -> String {
         self.doc.get_or_insert_text("body").get_string(&self.doc.transact())
     }

@@ -42,8 +42,10 @@ pub fn find(store: &Store, pages: &Pages, order: &Order) -> Result<Plan, EraseEr
         pages: std::collections::BTreeMap::new(),
         names: Vec::new(),
     };
+    let mut events = names::of_events(store, &names_of(&order.what))?;
     for page in wanted {
         let named = plan.names.len();
+        plan.names.extend(events.remove(&page.id).unwrap_or_default());
         names::find(store, page.id, &names_of(&order.what), &mut plan.names)?;
         let found = look(store, &page, &order.what)?;
         // A page of which only names are masked gets its mark as well.
@@ -54,6 +56,9 @@ pub fn find(store: &Store, pages: &Pages, order: &Order) -> Result<Plan, EraseEr
             return no(format!("{} has {MAX_MARKS} marks of erasures already", page.path));
         }
         plan.pages.insert(page.id, found);
+    }
+    if let (What::Author(author), None) = (&order.what, &order.page) {
+        names::visits(store, author, &mut plan.names)?;
     }
     Ok(plan)
 }
@@ -73,6 +78,7 @@ fn names_of(what: &What) -> Wanted<'_> {
 pub fn holders(store: &Store, pages: &Pages, order: &Order) -> Result<Vec<PageInfo>, EraseError> {
     let What::Text(text) = &order.what else { return Ok(Vec::new()) };
     let mut found = Vec::new();
+    let events = names::of_events(store, &names_of(&order.what))?;
     for page in all(pages) {
         let is_named = page.path.to_string().contains(text.as_str());
         let is_chosen = order.page.as_ref().is_none_or(|path| path.key() == page.path.key());
@@ -80,7 +86,9 @@ pub fn holders(store: &Store, pages: &Pages, order: &Order) -> Result<Vec<PageIn
         if !is_chosen && !has {
             let mut names = Vec::new();
             names::find(store, page.id, &names_of(&order.what), &mut names)?;
-            has = !names.is_empty() || !look(store, &page, &order.what)?.is_empty();
+            has = !names.is_empty()
+                || events.contains_key(&page.id)
+                || !look(store, &page, &order.what)?.is_empty();
         }
         if has {
             found.push(page);

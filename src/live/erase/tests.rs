@@ -14,6 +14,7 @@ use super::*;
 use crate::live::document::Document;
 use crate::live::gate::{Content, Contents};
 use crate::live::timeline::Finder;
+use crate::store::{Change, Expect, Store};
 
 struct Editor {
     doc: Doc,
@@ -265,4 +266,41 @@ fn hashes_of_texts_that_had_it_go_from_operation_ids_and_what_was_undone_stays()
     assert_eq!(after(5, "of a browser"), ("of a browser".into(), kept.clone()));
     assert_eq!(after(8, "x"), ("x".into(), NOTHING.to_vec()));
     assert_eq!(after(9, "x hunter2"), (String::new(), kept));
+}
+
+#[test]
+fn a_record_that_changed_since_it_was_found_is_not_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { free_floor_bytes: 0, reserve_bytes: 0, ..Options::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let key = [7_u64.to_be_bytes(), 1_u64.to_be_bytes()].concat();
+    let write = |name: &str| {
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        let value = serde_json::json!({"login": "g1", "name": name}).to_string().into_bytes();
+        let (expect, value) = (Expect::Anything, Some(value));
+        let change = Change { table: Table::Clients, key: key.clone(), expect, value };
+        assert!(runtime.block_on(store.change(vec![change])).unwrap());
+        let mut names = Vec::new();
+        names::find(&store, PageId(7), &names::Wanted::Text("s3cret"), &mut names).unwrap();
+        store.close().unwrap();
+        names
+    };
+    let names = write("Ann s3cret");
+    assert_eq!(names.len(), 1);
+    let (by, why) = (String::new(), String::new());
+    let plan = Plan { at_ms: 5, by, why, pages: BTreeMap::new(), names };
+    // Whoever started the wiki in between has another name by now.
+    write("Ben");
+    assert!(matches!(carry_out(dir.path(), &options, &plan), Err(EraseError::Stale)));
+    assert_eq!(rewrite::pending(dir.path()).unwrap(), None);
+    let name = || {
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        let found = store.get(Table::Clients, &key).unwrap().unwrap();
+        store.close().unwrap();
+        String::from_utf8(found).unwrap()
+    };
+    assert!(name().contains("Ben"));
+    write("Ann s3cret");
+    carry_out(dir.path(), &options, &plan).unwrap();
+    assert!(name().contains("Ann \u{2588}") && !name().contains("s3cret"));
 }

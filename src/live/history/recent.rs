@@ -17,7 +17,7 @@ use crate::page::{PageId, PagePath, Revision};
 use crate::store::{Change, Expect, StoreError, Table};
 
 /// Page ids begin at 1.
-const NO_PAGE: u64 = 0;
+pub(in crate::live) const NO_PAGE: u64 = 0;
 
 /// Entries read at a time, and at most for one list: all of them may be of pages that are not shown,
 /// and a filter may match none of them.

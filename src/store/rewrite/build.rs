@@ -82,7 +82,9 @@ fn copy(from: &Kv, to: &Kv, work: &Rewrite<'_>) -> Result<u64, StoreError> {
     for space in space::tables() {
         let Some(table) = Table::from_space(space) else { continue };
         from.each(space, &[], None, |key, value| {
-            let value = (work.record)(table, (key.clone(), value))?;
+            let Some(value) = (work.record)(table, (key.clone(), value))? else {
+                return Ok(true);
+            };
             sum = sum.wrapping_add(codec::record_sum(space, &key, &value));
             to.put(space, &key, &value).map(|()| true)
         })?;

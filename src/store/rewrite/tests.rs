@@ -69,7 +69,8 @@ async fn fill(dir: &Path) {
     let value = Some(SECRET.to_vec());
     let (key, expect) = (b"name".to_vec(), Expect::Anything);
     let change = Change { table: Table::Revisions, key, expect, value };
-    store.change(vec![change]).await.unwrap();
+    let gone = Change { key: b"gone".to_vec(), ..change.clone() };
+    store.change(vec![change, gone]).await.unwrap();
     store.checkpoint().await.unwrap();
     append(&store, 500, 600).await;
     store.close().unwrap();
@@ -81,20 +82,23 @@ async fn fill(dir: &Path) {
     fs::write(aside.join("db"), SECRET).unwrap();
 }
 
+/// Begins, or goes on with what is noted; as if the process ended at the step that is set.
 fn run(dir: &Path) -> Result<(), StoreError> {
     let pages = BTreeSet::from([PageId(1)]);
-    let record =
-        |_: Table, (_, value): Pair| Ok(if value == SECRET { MASKED.to_vec() } else { value });
+    let record = |_: Table, (key, value): Pair| {
+        let value = if value == SECRET { MASKED.to_vec() } else { value };
+        Ok((key != b"gone").then_some(value))
+    };
     let finish = |store: &Store| {
         assert_eq!(store.head(PageId(1))?.map(|head| head.revision), Some(Revision(600)));
         Ok(())
     };
     let entry = |_, _, entry| Ok(masked(entry));
-    rewrite(
-        dir,
-        &options(),
-        &Rewrite { pages: &pages, entry: &entry, record: &record, finish: &finish },
-    )
+    let work = Rewrite { pages: &pages, entry: &entry, record: &record, finish: &finish };
+    match pending(dir)? {
+        Some(note) => go_on(dir, &options(), &note, &work).map(drop),
+        None => begin(dir, &options(), b"a note", &work),
+    }
 }
 
 fn check(dir: &Path) {
@@ -109,6 +113,7 @@ fn check(dir: &Path) {
         }
     }
     assert_eq!(store.get(Table::Revisions, b"name").unwrap().as_deref(), Some(MASKED));
+    assert_eq!(store.get(Table::Revisions, b"gone").unwrap(), None);
     assert_eq!(store.snapshot_at(PageId(1), Revision(900)).unwrap(), None);
     let other = store.snapshot_at(PageId(2), Revision(900)).unwrap();
     assert_eq!(other, Some((Revision(300), b"of the other".to_vec())));
@@ -161,7 +166,9 @@ fn old_bytes_are_gone_from_every_file_whatever_step_a_crash_ends() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         copy(filled.path(), dir);
-        note(dir, b"a note").unwrap();
+        if step > 0 {
+            disk::write_whole(&dir.join(NOTE), b"a note").unwrap();
+        }
         AT.set(Some(step));
         let done = run(dir);
         AT.set(None);
@@ -234,18 +241,24 @@ fn when_it_fails_or_was_not_wanted_everything_is_as_it_was() {
     let dir = dir.path();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(fill(dir));
-    note(dir, b"a note").unwrap();
     let fails = |_: PageId, _: Revision, _: LogEntry| Err(StoreError::TooLarge);
     let pages = BTreeSet::from([PageId(1)]);
-    let record = |_: Table, (_, value): Pair| Ok(value);
+    let record = |_: Table, (_, value): Pair| Ok(Some(value));
     let work =
         Rewrite { pages: &pages, entry: &fails, record: &record, finish: &|_: &Store| Ok(()) };
-    assert!(matches!(rewrite(dir, &options(), &work), Err(StoreError::TooLarge)));
-    forget(dir).unwrap();
+    let begin = || begin(dir, &options(), b"a note", &work);
+    assert!(matches!(begin(), Err(StoreError::TooLarge)));
     assert_eq!(pending(dir).unwrap(), None);
     let store = Store::open(dir, options()).unwrap();
     assert!(!dir.join(PART).exists());
     let found = store.read_log(PageId(1), Revision(0), usize::MAX).unwrap();
     assert_eq!((found.len(), &found[590].1), (600, &entry(1, 590)));
-    assert!(matches!(rewrite(dir, &options(), &work), Err(StoreError::Locked)));
+    assert!(matches!(begin(), Err(StoreError::Locked)));
+    assert_eq!(pending(dir).unwrap(), None, "whoever has it open may change what was found");
+    store.close().unwrap();
+    drop(store);
+    // Done by another process, or another note by now.
+    assert!(!go_on(dir, &options(), b"a note", &work).unwrap());
+    disk::write_whole(&dir.join(NOTE), b"b note").unwrap();
+    assert!(!go_on(dir, &options(), b"a note", &work).unwrap());
 }
