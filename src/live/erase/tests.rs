@@ -304,3 +304,28 @@ fn a_record_that_changed_since_it_was_found_is_not_put_back() {
     carry_out(dir.path(), &options, &plan).unwrap();
     assert!(name().contains("Ann \u{2588}") && !name().contains("s3cret"));
 }
+
+#[test]
+fn what_is_noted_of_visits_goes_with_its_login_and_with_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { free_floor_bytes: 0, reserve_bytes: 0, ..Options::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let keys = [&b"g1\0l"[..], b"g1\0p\0\0\0\0\0\0\0\x07", b"g12\0l"];
+    let changes = keys.map(|key| {
+        let (key, value) = (key.to_vec(), Some(b"{}".to_vec()));
+        Change { table: Table::Visits, key, expect: Expect::Anything, value }
+    });
+    assert!(runtime.block_on(store.change(changes.to_vec())).unwrap());
+    let mut names = Vec::new();
+    names::visits(&store, &crate::live::history::handle("g1"), &mut names).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let (by, why) = (String::new(), String::new());
+    let plan = Plan { at_ms: 5, by, why, pages: BTreeMap::new(), names };
+    assert!(!plan.is_empty() && plan.names() == 0);
+    carry_out(dir.path(), &options, &plan).unwrap();
+    let store = Store::open(dir.path(), options).unwrap();
+    let left = store.list(Table::Visits, &[], None, 10).unwrap();
+    assert_eq!(left, [(b"g12\0l".to_vec(), b"{}".to_vec())]);
+}
