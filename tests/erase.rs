@@ -308,6 +308,12 @@ async fn an_erased_text_is_in_no_file_and_no_backup_and_everything_else_stays() 
     assert!(!timeline.contains(SECRET) && timeline.contains(&masked[..6]), "{timeline}");
     let old = typist::page(&http, &server.url("/raw/notes?rev=40")).await;
     assert_eq!(old, now[40]);
+    // Whoever has a copy of it is not told that it is still right.
+    for path in ["/raw/notes?rev=40", "/api/v1/pages/notes?rev=40"] {
+        let again =
+            http.get(server.url(path)).header("If-None-Match", "\"40\"").send().await.unwrap();
+        assert_eq!(again.status(), 200, "{path}");
+    }
 
     // A text made from one that had it.
     let stale = typist::try_put(&http, &page, "\"40\"", &was[40]).await;
